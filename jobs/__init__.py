@@ -1,0 +1,1 @@
+"""One thin file per stage; jobs never import one another."""

@@ -1,0 +1,1 @@
+"""Pure knowledge of Chinese clinical notes: spans, categories, rules, tiers, protection. Imports no engine."""

@@ -1,0 +1,1 @@
+"""Pure figures over finished annotations and releases. Imports no engine."""

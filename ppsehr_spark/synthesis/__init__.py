@@ -1,0 +1,1 @@
+"""Fictional and synthetic records and notes. Imports no engine."""
