@@ -121,6 +121,12 @@ class Settings:
         """SHA-256 (16 hex digits) of all values and file contents."""
         return hash_values(dataclasses.asdict(self))
 
+    def partial_hash(self, sections: Sequence[str], file_prefixes: Sequence[str]) -> str:
+        """Hash of the named settings sections and of the conf files whose path starts with one of the prefixes."""
+        values = dataclasses.asdict(self)
+        chosen = {path: text for path, text in self.files.items() if path.startswith(tuple(file_prefixes))}
+        return hash_values({"sections": {name: values[name] for name in sections}, "files": chosen})
+
     def to_json(self) -> str:
         """One JSON text that ``settings_from_json`` turns back into equal Settings (for executors and actors)."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
