@@ -1,0 +1,41 @@
+# Two commands need nothing else: `make demo` and `make test`. Both do all set-up first.
+SHELL := /bin/bash
+PY := .venv/bin/python
+ENV := source scripts/env.sh
+PURE := not spark and not model and not ray and not submit and not chaos and not gpu
+PROFILE ?= laptop
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format doctor dist lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+
+setup:  ## everything that needs the network: .venv, Delta jars, Qwen weights (seconds when done before)
+	@scripts/bootstrap.sh
+
+demo: setup  ## the main job, simulate to publish, on the laptop profile
+	@$(ENV) && ppsehr run --profile $(PROFILE)
+
+test: setup  ## all tests
+	@$(ENV) && $(PY) -m pytest
+
+check:  ## format, lint, types of the core, import rules, pure tests (under a minute)
+	@scripts/bootstrap.sh --packages-only
+	@$(ENV) && ruff format --check . && ruff check . && mypy && lint-imports && $(PY) -m pytest -q -m "$(PURE)"
+
+format:  ## rewrite files in the house format
+	@$(ENV) && ruff format . && ruff check --fix .
+
+doctor:  ## what this machine lacks, and how to mend it
+	@$(ENV) && ppsehr doctor
+
+dist:  ## wheel for hosts, and the same content as a zip for spark-submit --py-files
+	@$(ENV) && $(PY) scripts/build_dist.py
+
+lock:  ## resolve requirements/packages.in again, keeping pins that still fit
+	@scripts/lock.sh
+
+clean:  ## caches and build outputs; weights, jars, .venv and the lake stay
+	@rm -rf dist build .cache/mypy .cache/pytest .ruff_cache .import_linter_cache .mypy_cache .pytest_cache
+	@find ppsehr_spark ray_actors jobs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

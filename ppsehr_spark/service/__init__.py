@@ -1,0 +1,1 @@
+"""People's doors: read models, roles, API, console, and the doctor."""
