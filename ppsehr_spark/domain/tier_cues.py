@@ -1,0 +1,187 @@
+"""Cues: where a word, a pattern or a number of ``conf/tiers.toml`` counts for a span.
+
+Knows: sentences, clauses, distances and numbers. Must not know: any medical word, any category; those are data.
+Reference: annotation guideline v1, "Tiers" (a span is decided with its context).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ppsehr_spark.domain.notes import Note, Span
+
+#: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else.
+PLACES = ("span", "whole_span", "before", "after", "clause", "sentence", "note")
+
+_WIDTH_FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_FOLD = _WIDTH_FOLD | {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_FOLD |= {code: code - 0xFEE0 - 32 for code in range(0xFF41, 0xFF5B)}
+_NUMERALS = {char: value for value, char in enumerate("零一二三四五六七八九十")} | {"两": 2}
+
+
+def fold(text: str) -> str:
+    """Half-width and upper-case, one code point for one, so offsets stay those of ``text``."""
+    return text.translate(_FOLD)
+
+
+def fold_pattern(pattern: str) -> str:
+    """Full-width punctuation of a written pattern as the escaped half-width character that folded text holds."""
+    return "".join(re.escape(chr(_WIDTH_FOLD[ord(c)])) if ord(c) in _WIDTH_FOLD else c for c in pattern)
+
+
+def compile_words(words: Sequence[str], patterns: Sequence[str] = (), masks: Sequence[str] = ()) -> re.Pattern[str]:
+    """One alternation, longest word first; text inside a ``masks`` match never yields group ``hit``."""
+    longest_first = sorted({fold(word) for word in words}, key=lambda word: (-len(word), word))
+    hits = [re.escape(word) for word in longest_first]
+    # Python allows a group name once per expression: n and minus of the i-th pattern become n_i and minus_i.
+    hits += [re.sub(r"\(\?P<(n|minus)>", rf"(?P<\1_{i}>", fold_pattern(p)) for i, p in enumerate(patterns)]
+    masked = "|".join(fold_pattern(mask) for mask in masks)
+    body = f"(?P<hit>{'|'.join(hits)})"
+    return re.compile(f"(?:{masked})|{body}" if masked else body, re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One named condition on a span and its note.
+
+    Attributes:
+        name: Chinese name, as the rules call it.
+        where: one of ``PLACES``.
+        search: words and patterns with their exceptions, ``None`` where only other conditions are asked.
+        stop: what ends the reach of a cue between it and the span.
+        within: farthest distance, in characters, that is looked at on each side of the span.
+        at_least, below: bounds for the number ``n`` of the pattern (less the number ``minus`` where it has one).
+        has_age: compare the note's own age where it is known instead of searching the text.
+        sex: holds only for notes of this sex or of unknown sex.
+        note_types: holds when the note's form contains one of these.
+        rules: holds when another span of the note was decided by a rule whose id starts with one of these.
+    """
+
+    name: str
+    where: str = "span"
+    search: re.Pattern[str] | None = None
+    stop: re.Pattern[str] | None = None
+    within: int = 80
+    at_least: float | None = None
+    below: float | None = None
+    has_age: bool = False
+    sex: str = ""
+    note_types: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+@dataclass
+class Scene:
+    """One note while its tiers are decided: folded text, borders, what earlier rounds decided."""
+
+    note: Note
+    text: str
+    sentence_ends: list[int]
+    clause_ends: list[int]
+    decided: Counter[str] = field(default_factory=Counter)
+    note_cues: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, note: Note, *, sentence_end: re.Pattern[str], clause_end: re.Pattern[str]) -> Scene:
+        """Fold the note and find its borders once."""
+        text = fold(note.text)
+        ends = [m.start() for m in sentence_end.finditer(text)]
+        clauses = sorted({*ends, *(m.start() for m in clause_end.finditer(text))})
+        return cls(note, text, ends, clauses)
+
+    def bounds(self, span: Span, *, ends: Sequence[int], within: int) -> tuple[int, int]:
+        """Nearest borders around the span, at most ``within`` characters away on each side; the end is included."""
+        left = bisect_left(ends, span.start)
+        right = bisect_right(ends, span.end - 1)
+        start = ends[left - 1] + 1 if left else 0
+        end = ends[right] + 1 if right < len(ends) else len(self.text)
+        return max(start, span.start - within), min(end, span.end + within)
+
+
+def holds(cue: Cue, scene: Scene, span: Span) -> bool:
+    """Whether the cue is true for this span of this note."""
+    if cue.sex and scene.note.sex not in ("", cue.sex):
+        return False
+    if cue.rules:
+        return _is_decided(cue.rules, scene=scene, span=span)
+    if cue.note_types and any(kind in scene.note.note_type for kind in cue.note_types):
+        return True
+    if cue.has_age and scene.note.age_years is not None:
+        return _is_in_range(float(scene.note.age_years), cue=cue)
+    if cue.search is None:
+        return False
+    if cue.where == "note":
+        if cue.name not in scene.note_cues:
+            scene.note_cues[cue.name] = _is_any(cue, scene.text)
+        return scene.note_cues[cue.name]
+    return _holds_near(cue, scene=scene, span=span)
+
+
+def _is_decided(prefixes: Sequence[str], *, scene: Scene, span: Span) -> bool:
+    for rule, count in scene.decided.items():
+        if rule.startswith(tuple(prefixes)) and count > (rule == span.tier_rule):
+            return True
+    return False
+
+
+def _holds_near(cue: Cue, *, scene: Scene, span: Span) -> bool:
+    """Pieces are cut out so that ``^`` and ``$`` of a pattern mean the borders of the place looked at."""
+    if cue.where == "span":
+        return _is_any(cue, scene.text[span.start : span.end])
+    if cue.where == "whole_span":
+        return _is_covered(cue, scene.text[span.start : span.end])
+    ends = scene.clause_ends if cue.where == "clause" else scene.sentence_ends
+    start, end = scene.bounds(span, ends=ends, within=cue.within)
+    if cue.where == "before":
+        piece = scene.text[start : span.start]
+        return any(_is_free(cue.stop, piece[hit.end("hit") :]) for hit in _hits(cue, piece))
+    if cue.where == "after":
+        piece = scene.text[span.end : end]
+        return any(_is_free(cue.stop, piece[: hit.start("hit")]) for hit in _hits(cue, piece))
+    return _is_any(cue, scene.text[start:end])
+
+
+def _hits(cue: Cue, piece: str) -> Iterator[re.Match[str]]:
+    assert cue.search is not None
+    return (hit for hit in cue.search.finditer(piece) if hit["hit"] is not None and _is_number(hit, cue=cue))
+
+
+def _is_any(cue: Cue, piece: str) -> bool:
+    return any(True for _ in _hits(cue, piece))
+
+
+def _is_free(stop: re.Pattern[str] | None, gap: str) -> bool:
+    return stop is None or all(match["hit"] is None for match in stop.finditer(gap))
+
+
+def _is_covered(cue: Cue, text: str) -> bool:
+    assert cue.search is not None
+    rest = cue.search.sub("", text)
+    return rest != text and not rest.strip(" 、,·-/")
+
+
+def _is_number(hit: re.Match[str], *, cue: Cue) -> bool:
+    if cue.at_least is None and cue.below is None:
+        return True
+    written = {name.split("_")[0]: text for name, text in hit.groupdict("").items() if text}
+    value, less = _number(written.get("n")), _number(written.get("minus", "0"))
+    return value is not None and less is not None and _is_in_range(value - less, cue=cue)
+
+
+def _is_in_range(value: float, *, cue: Cue) -> bool:
+    return (cue.at_least is None or value >= cue.at_least) and (cue.below is None or value < cue.below)
+
+
+def _number(written: str | None) -> float | None:
+    if not written:
+        return None
+    if written in _NUMERALS:
+        return float(_NUMERALS[written])
+    try:
+        return float(written)
+    except ValueError:
+        return None

@@ -1,0 +1,220 @@
+"""Tiers of spans by the ordered rules of ``conf/tiers.toml``: first match from tier 3 downward wins.
+
+Knows: how a rule combines cues, and in which order categories are decided. Must not know: any medical word.
+Reference: annotation guideline v1, "Tiers" and "Clarifications".
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
+from ppsehr_spark.domain.tier_cues import PLACES, Cue, Scene, compile_words, holds
+from ppsehr_spark.errors import ConfigurationError
+
+_FILE = "tiers.toml"
+_HIGHEST = 3
+#: Spans decided by these keep their tier: a person or the model knew more than the rules.
+_DECIDED_ELSEWHERE = ("qwen", "person")
+_CUE_KEYS = {
+    "where", "words", "patterns", "except", "stop", "stop_patterns", "stop_except", "file", "within",
+    "at_least", "below", "age", "sex", "note_types", "rules",
+}  # fmt: skip
+_RULE_KEYS = {"id", "category", "tier", "all", "any", "none", "why"}
+
+
+@dataclass(frozen=True)
+class TierRule:
+    """One line of the tier table.
+
+    Attributes:
+        id: ``CATEGORY.tier.reason``, stored with every span it decides.
+        category: category id.
+        tier: 1 low, 2 medium, 3 high.
+        needs_all, needs_any, needs_none: cues that must all, at least one, not at all hold (empty: no condition).
+    """
+
+    id: str
+    category: str
+    tier: int
+    needs_all: tuple[Cue, ...] = ()
+    needs_any: tuple[Cue, ...] = ()
+    needs_none: tuple[Cue, ...] = ()
+
+
+class TierRules:
+    """The compiled ``tiers.toml``.
+
+    Args:
+        files: conf files as text, keyed by path relative to ``conf/``.
+
+    Raises:
+        ConfigurationError: ``TIERS_FILE`` with key when the file is missing although a category is tiered, is not
+            TOML, or names an unknown key, cue, place, word list or lexicon.
+    """
+
+    def __init__(self, files: ConfFiles) -> None:
+        tiered = {category.id for category in load_categories(files).values() if category.is_tiered}
+        if _FILE not in files and tiered:
+            raise ConfigurationError("TIERS_FILE", file=_FILE, hint="a category is tiered but the file is missing")
+        raw = _parse(files.get(_FILE, ""))
+        cues = _read_cues(raw, files=files)
+        self._rules = _read_rules(raw.get("rule", []), cues=cues)
+        self._tiered = tiered | set(self._rules)
+        borders = raw.get("text", {})
+        self._sentence_end = compile_words(borders.get("sentence_ends", ["。", "\n"]))
+        self._clause_end = compile_words(borders.get("clause_ends", [","]))
+
+    @property
+    def tiered_categories(self) -> frozenset[str]:
+        """Ids of the categories whose spans carry a tier."""
+        return frozenset(self._tiered)
+
+    def assign(self, note: Note, spans: Sequence[Span]) -> tuple[Span, ...]:
+        """Set ``tier`` and ``tier_rule`` on spans of tiered categories; other spans come back unchanged.
+
+        Categories are decided in the order of their first rule in the file, so later ones may ask what earlier
+        ones found (a pregnancy with an STD). A category that asks about itself is decided twice.
+
+        Args:
+            note: the note the offsets refer to, with age, sex and form where known.
+            spans: any order; the order is kept.
+
+        Returns:
+            As many spans as given; ``tier`` 3 by rule ``<category>.3.default`` where no rule matches.
+        """
+        decided = list(spans)
+        if not any(span.category in self._tiered for span in decided):
+            return tuple(decided)
+        scene = Scene.of(note, sentence_end=self._sentence_end, clause_end=self._clause_end)
+        for category in (*self._rules, *sorted(self._tiered - set(self._rules))):
+            for _ in range(2 if self._asks_itself(category) else 1):
+                scene.decided = Counter(span.tier_rule for span in decided if span.tier_rule)
+                decided = [self._decide(scene, span) if span.category == category else span for span in decided]
+        return tuple(decided)
+
+    def _asks_itself(self, category: str) -> bool:
+        prefix = f"{category}."
+        return any(
+            asked.startswith(prefix)
+            for rule in self._rules.get(category, ())
+            for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none)
+            for asked in cue.rules
+        )
+
+    def _decide(self, scene: Scene, span: Span) -> Span:
+        if span.tier is not None and span.tier_rule.startswith(_DECIDED_ELSEWHERE):
+            return span
+        known: dict[str, bool] = {}
+
+        def is_true(cue: Cue) -> bool:
+            if cue.name not in known:
+                known[cue.name] = holds(cue, scene, span)
+            return known[cue.name]
+
+        for rule in self._rules.get(span.category, ()):
+            is_any = not rule.needs_any or any(is_true(cue) for cue in rule.needs_any)
+            if is_any and all(map(is_true, rule.needs_all)) and not any(map(is_true, rule.needs_none)):
+                return replace(span, tier=rule.tier, tier_rule=rule.id)
+        return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.default")
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError("TIERS_FILE", file=_FILE, hint=f"not valid TOML: {error}") from None
+
+
+def _wrong(key: str, hint: str) -> ConfigurationError:
+    return ConfigurationError("TIERS_FILE", file=_FILE, key=key, hint=hint)
+
+
+def _expand(words: Iterable[str], *, lists: Mapping[str, Sequence[str]], key: str) -> list[str]:
+    """Replace ``@name`` by the words of that list under ``[words]`` (lists may use lists, to any depth)."""
+    found: list[str] = []
+    for word in words:
+        if word.startswith("@"):
+            if word[1:] not in lists:
+                raise _wrong(key, "names a word list that [words] does not have")
+            rest = {name: members for name, members in lists.items() if name != word[1:]}
+            found += _expand(lists[word[1:]], lists=rest, key=key)
+        else:
+            found.append(word)
+    return found
+
+
+def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
+    lists = raw.get("words", {})
+    return {name: _read_cue(name, entry, lists=lists, files=files) for name, entry in raw.get("cue", {}).items()}
+
+
+def _read_cue(name: str, entry: Mapping[str, Any], *, lists: Mapping[str, Sequence[str]], files: ConfFiles) -> Cue:
+    key = f"cue.{name}"
+    if unknown := sorted(set(entry) - _CUE_KEYS):
+        raise _wrong(f"{key}.{unknown[0]}", "unknown key")
+    if entry.get("where", "span") not in PLACES:
+        raise _wrong(f"{key}.where", f"must be one of {', '.join(PLACES)}")
+    words = [*_expand(entry.get("words", ()), lists=lists, key=key), *_lexicon(entry.get("file"), files, key)]
+    stops = _expand(entry.get("stop", ()), lists=lists, key=key)
+    stop_patterns = entry.get("stop_patterns", ())
+    masks = [re.escape(word) for word in _expand(entry.get("stop_except", ()), lists=lists, key=key)]
+    exceptions = entry.get("except", ())
+    patterns = entry.get("patterns", ())
+    try:
+        return Cue(
+            name=name,
+            where=entry.get("where", "span"),
+            search=compile_words(words, patterns, exceptions) if words or patterns else None,
+            stop=compile_words(stops, stop_patterns, masks) if stops or stop_patterns else None,
+            within=entry.get("within", 80),
+            at_least=entry.get("at_least"),
+            below=entry.get("below"),
+            has_age=entry.get("age", False),
+            sex=entry.get("sex", ""),
+            note_types=tuple(entry.get("note_types", ())),
+            rules=tuple(entry.get("rules", ())),
+        )
+    except re.error:
+        raise _wrong(key, "a pattern is not a valid regular expression") from None
+
+
+def _lexicon(path: str | None, files: ConfFiles, key: str) -> list[str]:
+    if path is None:
+        return []
+    if path not in files:
+        raise _wrong(f"{key}.file", "names a lexicon that conf/ does not have")
+    lines = (line.split("\t")[0].strip() for line in files[path].splitlines())
+    return [term for term in lines if term and not term.startswith("#")]
+
+
+def _read_rules(entries: Sequence[Mapping[str, Any]], *, cues: Mapping[str, Cue]) -> dict[str, tuple[TierRule, ...]]:
+    rules: dict[str, list[TierRule]] = {}
+    for entry in entries:
+        rule = _read_rule(entry, cues=cues)
+        rules.setdefault(rule.category, []).append(rule)
+    return {category: tuple(sorted(found, key=lambda rule: -rule.tier)) for category, found in rules.items()}
+
+
+def _read_rule(entry: Mapping[str, Any], *, cues: Mapping[str, Cue]) -> TierRule:
+    key = f"rule.{entry.get('id', '?')}"
+    if unknown := sorted(set(entry) - _RULE_KEYS):
+        raise _wrong(f"{key}.{unknown[0]}", "unknown key")
+    if entry.get("tier") not in (1, 2, 3):
+        raise _wrong(f"{key}.tier", "must be 1, 2 or 3")
+    if not str(entry.get("id", "")).startswith(f"{entry.get('category')}.{entry['tier']}."):
+        raise _wrong(key, "id must start with category and tier")
+
+    def named(field: str) -> tuple[Cue, ...]:
+        for name in entry.get(field, ()):
+            if name not in cues:
+                raise _wrong(f"{key}.{field}", "names a cue that the file does not have")
+        return tuple(cues[name] for name in entry.get(field, ()))
+
+    return TierRule(entry["id"], entry["category"], entry["tier"], named("all"), named("any"), named("none"))
