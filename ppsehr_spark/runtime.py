@@ -28,6 +28,7 @@ from ppsehr_spark.domain.identity import create_key, key_fingerprint, load_key
 from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
@@ -77,6 +78,7 @@ class Stage:
         add_arguments: adds the job's own arguments.
         fingerprint: extra parts of the input fingerprint (a file listing); ``None`` never skips.
         plan: for ``--dry-run``: what would be done, as names and figures.
+        writes: tables the job writes; it is their one writer.
         example: command line for ``--help``.
     """
 
@@ -89,6 +91,7 @@ class Stage:
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
     fingerprint: Callable[[RunContext], object] | None = None
     plan: Callable[[RunContext], Mapping[str, object]] | None = None
+    writes: tuple[TableSpec, ...] = ()
     example: str = ""
 
 
@@ -122,14 +125,6 @@ def describe_exception(error: BaseException) -> str:
     return f"error={type(error).__name__} at={at}" + (f" condition={condition}" if condition else "")
 
 
-def crash_point(name: str) -> None:
-    """Die here, as by SIGKILL, when ``PPSEHR_CRASH_AT`` names this point (tests of recovery)."""
-    if os.environ.get("PPSEHR_CRASH_AT") == name:
-        sys.stderr.write(f"crash point {name}\n")
-        sys.stderr.flush()
-        os._exit(137)
-
-
 def new_run_id() -> str:
     """A sortable id: UTC time and 4 random hex digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
@@ -159,7 +154,8 @@ def _run(stage: Stage, options: argparse.Namespace) -> int:
     settings = load_settings(options.profile, options.set, options.conf)
     context = RunContext(stage.name, settings, Lake(options.lake), options.run_id or new_run_id(), options)
     if options.dry_run:
-        plan = {"stage": stage.name, "inputs": _versions(stage, context.lake)}
+        writes = [spec.full_name for spec in stage.writes]
+        plan = {"stage": stage.name, "inputs": _versions(stage, context.lake), "writes": writes}
         print(json.dumps({**plan, **(stage.plan(context) if stage.plan else {})}, ensure_ascii=False))
         return int(ExitCode.OK)
     _check_identity(context)

@@ -1,0 +1,30 @@
+"""Rule spans, model answers and corrections -> phi.annotations (Spark): final spans with tiers."""
+
+from __future__ import annotations
+
+import sys
+
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
+from ppsehr_spark.spark.notes.tiering import tier_notes
+from ppsehr_spark.spark.session import open_session
+
+
+def _body(context: RunContext) -> StageResult:
+    spark = open_session("tier")
+    return StageResult(tier_notes(spark, context.lake, settings=context.settings, run_id=context.run_id))
+
+
+STAGE = Stage(
+    name="tier",
+    help=__doc__,
+    body=_body,
+    inputs=(schemas.NOTES, schemas.RULE_ANNOTATIONS, schemas.SEGMENT_ANNOTATIONS, schemas.CORRECTIONS),
+    conf_files=("categories/", "lexicons/", "tiers.toml"),
+    writes=(schemas.ANNOTATIONS,),
+    example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/tier.py "
+    "--lake .state/lake",
+)
+
+if __name__ == "__main__":
+    sys.exit(run_job(STAGE))

@@ -1,0 +1,1 @@
+"""Source files become phi.patients, phi.encounters, phi.notes, phi.gold; what cannot be read becomes phi.rejects."""

@@ -1,0 +1,1 @@
+"""The Spark side of de-identification: recognise, make work units, tier, protect."""

@@ -1,0 +1,132 @@
+"""Rules, Qwen and people come together: final spans with tiers, per note.
+
+Knows: which tables meet. Must not know: how verdicts change a span (``domain.segments``) or a tier is decided.
+Only notes whose inputs changed are computed again (``input_hash``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from ppsehr_spark.config import Settings
+from ppsehr_spark.domain.notes import Span
+from ppsehr_spark.domain.rules import RuleEngine, compile_rules
+from ppsehr_spark.domain.segments import SegmentResult, apply_results
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
+from ppsehr_spark.spark.notes.rows import NOTE_COLUMNS, note_of, pack_rows, span_of, span_row
+from ppsehr_spark.spark.session import describe
+
+_FINAL = pa.schema([f for f in schemas.ANNOTATIONS.schema if f.name != "run_id"])
+
+
+def tier_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str) -> dict[str, int]:
+    """Compute phi.annotations for every note whose rule spans, model answers or corrections changed.
+
+    Returns:
+        Counts: rows inserted and updated.
+    """
+    version = compile_rules(settings.files).knowledge_version
+    joined = _with_answers(spark, lake).withColumn("knowledge_version", F.lit(version))
+    hashed = joined.withColumn(
+        "input_hash",
+        F.sha2(
+            F.concat_ws(
+                "|",
+                "text_hash",
+                "knowledge_version",
+                F.to_json("spans"),
+                F.to_json("results"),
+                F.coalesce(F.to_json("corrections"), F.lit("")),
+                F.col("n_open_segments").cast("string"),
+            ),
+            256,
+        ),
+    )
+    done = read_table(spark, lake, schemas.ANNOTATIONS).select("note_key", "input_hash")
+    todo = hashed.join(done, ["note_key", "input_hash"], "left_anti")
+    notes = read_table(spark, lake, schemas.NOTES).select("text_hash", *NOTE_COLUMNS)
+    frame = todo.join(notes, ["note_key", "text_hash"])
+    describe(spark, "tier: decide spans and tiers")
+    final = map_batches(frame, _decider(settings), _FINAL).withColumn("run_id", F.lit(run_id))
+    return merge_rows(spark, lake, schemas.ANNOTATIONS, final)
+
+
+def _with_answers(spark: SparkSession, lake: Lake) -> DataFrame:
+    """Per note: rule spans, what the model answered for its segments, corrections, open segments."""
+    rules = read_table(spark, lake, schemas.RULE_ANNOTATIONS).select("note_key", "text_hash", "spans", "segments")
+    answers = read_table(spark, lake, schemas.SEGMENT_ANNOTATIONS).select(
+        "segment_key", "verdicts", F.col("spans").alias("found"), "outcome"
+    )
+    asked = rules.select("note_key", F.explode("segments").alias("o")).select("note_key", "o.*")
+    answered = asked.join(answers, "segment_key", "left")
+    result = F.struct("start", "end", "verdicts", F.col("found").alias("spans"), "outcome", "segment_key")
+    grouped = answered.groupBy("note_key").agg(
+        F.sort_array(F.collect_list(F.when(F.col("outcome").isNotNull(), result))).alias("results"),
+        F.sum(F.when(F.col("outcome").isNull(), 1).otherwise(0)).cast("int").alias("n_open_segments"),
+    )
+    corrections = read_table(spark, lake, schemas.CORRECTIONS)
+    correction = F.struct("made_at", "start", "end", "category", "tier", "action")
+    corrected = corrections.groupBy("note_key", "text_hash").agg(
+        F.sort_array(F.collect_list(correction)).alias("corrections")
+    )
+    joined = rules.drop("segments").join(grouped, "note_key", "left").join(corrected, ["note_key", "text_hash"], "left")
+    return joined.withColumn("n_open_segments", F.coalesce("n_open_segments", F.lit(0)))
+
+
+def _decider(settings: Settings) -> Any:
+    files = dict(settings.files)
+
+    def decide(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        engine = compile_rules(files)
+        for batch in batches:
+            yield from pack_rows((_decide(row, engine) for row in batch.to_pylist()), _FINAL)
+
+    return decide
+
+
+def _decide(row: Mapping[str, Any], engine: RuleEngine) -> dict[str, Any]:
+    note = note_of(row)
+    rule_spans = tuple(span_of(span) for span in row["spans"])
+    judged = apply_results(note, rule_spans, [_result(result) for result in row["results"] or ()])
+    corrected = _apply_corrections(judged, row["corrections"] or ())
+    spans = engine.finalise(note, corrected)
+    return {
+        "note_key": note.note_key,
+        "text_hash": row["text_hash"],
+        "spans": [span_row(span) for span in spans],
+        "n_open_segments": row["n_open_segments"],
+        "knowledge_version": row["knowledge_version"],
+        "input_hash": row["input_hash"],
+    }
+
+
+def _result(row: Mapping[str, Any]) -> SegmentResult:
+    return SegmentResult(
+        start=row["start"],
+        end=row["end"],
+        verdicts=tuple(row["verdicts"] or ()),
+        spans=tuple(span_of(span) for span in row["spans"] or ()),
+        outcome=row["outcome"],
+    )
+
+
+def _apply_corrections(spans: tuple[Span, ...], corrections: Any) -> tuple[Span, ...]:
+    """People have the last word, in the order they spoke."""
+    kept = list(spans)
+    for correction in corrections:
+        place = (correction["start"], correction["end"], correction["category"])
+        kept = [span for span in kept if (span.start, span.end, span.category) != place]
+        if correction["action"] == "add":
+            tier_rule = "person" if correction["tier"] else ""
+            kept = [s for s in kept if s.end <= place[0] or s.start >= place[1]]
+            kept.append(Span(*place, tier=correction["tier"], source="person", rule="person", tier_rule=tier_rule))
+    return tuple(sorted(kept, key=lambda span: (span.start, span.end)))
+
+
