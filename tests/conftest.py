@@ -1,0 +1,40 @@
+"""Fixtures every room shares: one Spark session for the whole run, an identity key, a lake in a fresh folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """The one JVM of the test run, configured by the same properties files as a spark-submit with profile ci."""
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["SPARK_CONF_DIR"] = str(ROOT / "conf" / "spark")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    properties = ROOT / "conf" / "spark" / "ci.conf"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults pyspark-shell"
+    before = Path.cwd()
+    os.chdir(ROOT)  # spark.jars is relative to the checkout
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.appName("ppsehr-tests").getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    os.chdir(before)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A fixed identity key, so that keys in expected rows can be computed."""
+    path = tmp_path_factory.mktemp("identity") / "identity.key"
+    path.write_text("00112233445566778899aabbccddeeff" * 2, encoding="ascii")
+    return str(path)
