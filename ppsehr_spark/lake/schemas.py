@@ -93,7 +93,7 @@ SPAN = pa.struct(
         pa.field("category", pa.string()),
         pa.field("tier", pa.int32()),
         pa.field("source", pa.string()),
-        pa.field("confidence", pa.float32()),
+        pa.field("confidence", pa.float64()),
         pa.field("rule", pa.string()),
         pa.field("tier_rule", pa.string()),
     ]
@@ -120,7 +120,7 @@ CANDIDATE = pa.struct(
         pa.field("start", pa.int32()),
         pa.field("end", pa.int32()),
         pa.field("category", pa.string()),
-        pa.field("confidence", pa.float32()),
+        pa.field("confidence", pa.float64()),
         pa.field("rule", pa.string()),
     ]
 )
