@@ -1,0 +1,38 @@
+"""A small lake written by deltalake, also the tables that the JVM writes in production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from ppsehr_spark.config import Settings, load_settings
+from ppsehr_spark.lake.schemas import TableSpec
+from ppsehr_spark.lake.tables import Lake
+
+Fill = Callable[[TableSpec, Sequence[Mapping[str, Any]]], None]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return load_settings()
+
+
+@pytest.fixture
+def fill(lake: Lake) -> Fill:
+    """Overwrite one table with rows; missing columns are null."""
+
+    def _fill(spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=spec.schema)
+        write_deltalake(lake.table_uri(spec), table, mode="overwrite", description=spec.description)
+
+    return _fill
