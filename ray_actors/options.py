@@ -37,5 +37,3 @@ def _check(expected: Any, value: Any, *, engine: str, key: str) -> Any:
     if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
         raise ConfigurationError("ENGINE_OPTION", engine=engine, key=key, hint=f"must be {plain.__name__}")
     return value
-
-

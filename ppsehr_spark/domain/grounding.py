@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 
 #: Marks that a model likes to copy along with a mention; a span never begins or ends with one (guideline v1, "Spans").
-_EDGE = " \t\r\n\u3000，。、；：！？,;:!?“”‘’\"'《》〈〉「」『』【】"  # noqa: RUF001
+_EDGE = " \t\r\n\u3000，。、；：！？,;:!?“”‘’\"'《》〈〉「」『』【】"
 
 
 def ground_quote(text: str, quote: str) -> list[tuple[int, int]]:

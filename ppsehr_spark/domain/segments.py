@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ppsehr_spark.domain.identity import keyed_hash
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
@@ -89,14 +89,14 @@ class SegmentResult:
 
     Attributes:
         start, end: the occurrence, code points of the note.
-        verdicts: answers per candidate, offsets in the segment.
+        verdicts: answers per candidate, offsets in the segment; table rows with the same names serve as well.
         spans: grounded extractions, offsets in the segment.
         outcome: ``ok`` or the reason code why the reply does not count.
     """
 
     start: int
     end: int
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[Verdict | Mapping[str, Any], ...] = ()
     spans: tuple[Span, ...] = ()
     outcome: str = OK
 
@@ -221,10 +221,16 @@ def _verdicts_by_place(results: Iterable[SegmentResult]) -> dict[tuple[int, int,
     """One verdict per span of the note: acceptance and tier may come from two tasks."""
     merged: dict[tuple[int, int, str], Verdict] = {}
     for result in results:
-        for verdict in result.verdicts:
+        for given in result.verdicts:
+            verdict = given if isinstance(given, Verdict) else _verdict_of(given)
             place = (verdict.start + result.start, verdict.end + result.start, verdict.category)
             merged[place] = _join_verdicts(merged[place], verdict) if place in merged else verdict
     return merged
+
+
+def _verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """The Verdict of a table row; absent values take their defaults."""
+    return Verdict(row["start"], row["end"], row["category"], row["is_accepted"], row["log_odds"] or 0.0, row["tier"])
 
 
 def _join_verdicts(one: Verdict, other: Verdict) -> Verdict:

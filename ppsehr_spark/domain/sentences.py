@@ -13,7 +13,7 @@ from ppsehr_spark.errors import ConfigurationError
 
 #: A sentence ends after a full stop, an exclamation or question mark, a semicolon or a line break. The ASCII full
 #: stop is left out because laboratory values hold it.
-_SENTENCE_END = re.compile("[。！？；!?;]+[”’」』）)]*\\s*|[\r\n]+\\s*")  # noqa: RUF001
+_SENTENCE_END = re.compile("[。！？；!?;]+[”’」』）)]*\\s*|[\r\n]+\\s*")
 
 
 def sentence_borders(text: str) -> list[int]:
