@@ -7,6 +7,7 @@ Security 2019 (planted strings that must never come out).
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ppsehr_spark.errors import PpsehrError, QualityGateError
 RESIDUAL, STALE, UNANNOTATED = "residual", "stale", "unannotated"
 
 #: Spaces and the dashes that people put into numbers; line breaks stay, they part sentences.
-_DROPPED = {ord(char): None for char in " \t\v\f-\u2010\u2011\u2012\u2013\u2014\u2212"}
+_DROPPED = re.compile("[ \t\v\f\\-\u2010\u2011\u2012\u2013\u2014\u2212]+")
 _MASKS = {ord(char): None for char in "某xX*○〇□■△_·.×"}
 _MIN_ASCII_CHARS = 6
 _HIGHEST_TIER = 3
@@ -73,16 +74,16 @@ class GateFindings:
 
 def normalise_text(text: str) -> str:
     """NFKC, lower case, without spaces and dashes: `１３８ 0000－0000` and `138-0000-0000` become one string."""
-    return unicodedata.normalize("NFKC", text).casefold().translate(_DROPPED)
+    return _DROPPED.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
 def compile_canaries(canaries: Iterable[str]) -> Callable[[str], bool]:
-    """A test for "one of these strings occurs in the text", blind to width, case, spaces and dashes; linear in it."""
+    """A test for "one of these occurs in the normalised text", blind to width, case, spaces, dashes; linear in it."""
     needles = sorted({needle for needle in map(normalise_text, canaries) if needle})
     if not needles:
         return lambda text: False
     automaton = CharwiseDoubleArrayAhoCorasick(needles)
-    return lambda text: bool(automaton.find(normalise_text(text)))
+    return lambda text: bool(automaton.find(text))
 
 
 def list_identifiers(original: str, spans: Sequence[Span], categories: Mapping[str, Category]) -> set[str]:
@@ -105,7 +106,7 @@ def list_identifiers(original: str, spans: Sequence[Span], categories: Mapping[s
 
 
 def find_residual(
-    row: ProtectedRow, identifiers: set[str], propose: Callable[[Note], Sequence[Span]], ids: set[str]
+    row: ProtectedRow, text: str, identifiers: set[str], *, propose: Callable[[Note], Sequence[Span]], ids: set[str]
 ) -> bool:
     """True when an original identifier still stands in the protected text.
 
@@ -114,9 +115,10 @@ def find_residual(
     where the recognisers take it for a direct identifier.
 
     Args:
+        text: the protected text, normalised.
+        identifiers: normalised surfaces of the original.
         ids: category ids of direct identifiers.
     """
-    text = normalise_text(row.text)
     standing = {surface for surface in identifiers if surface in text}
     if any(not _is_short(surface) for surface in standing):
         return True
@@ -143,11 +145,15 @@ def inspect_rows(
         n_notes += 1
         n_open += row.n_open_segments > 0
         policies[row.policy] = policies.get(row.policy, 0) + 1
-        reason = _withhold_reason(row, categories, propose, ids)
+        text = normalise_text(row.text)
+        reason = _gap_reason(row)
+        if not reason and row.original is not None:
+            identifiers = list_identifiers(row.original, row.spans or (), categories)
+            reason = RESIDUAL if find_residual(row, text, identifiers, propose=propose, ids=ids) else ""
         if reason:
             withheld[row.note_key] = reason
         else:
-            n_canary += has_canary(row.text)
+            n_canary += has_canary(text)
     return GateFindings(n_notes, n_open, n_canary, policies, withheld)
 
 
@@ -173,15 +179,11 @@ def judge_findings(
     return None
 
 
-def _withhold_reason(
-    row: ProtectedRow, categories: Mapping[str, Category], propose: Callable[[Note], Sequence[Span]], ids: set[str]
-) -> str:
+def _gap_reason(row: ProtectedRow) -> str:
+    """Why a note cannot be checked at all."""
     if row.original is None or row.spans is None:
         return UNANNOTATED
-    if not row.is_current:
-        return STALE
-    identifiers = list_identifiers(row.original, row.spans, categories)
-    return RESIDUAL if find_residual(row, identifiers, propose, ids) else ""
+    return "" if row.is_current else STALE
 
 
 def _is_short(surface: str) -> bool:
