@@ -1,0 +1,123 @@
+"""The word list of an assertion grammar (``lexicons/<category>_terms.tsv``) as one regular expression.
+
+Knows: the roles a row can play in a mention (negation, modifier, term, test, value ...). Must not know: any medical
+word. Reference: annotation guideline v1, "Spans" (a mention holds its assertion and value where contiguous).
+
+Columns, tab-separated: wording (a regular expression where it stands between slashes), role, anchor words of a
+regular expression (comma-separated; without one of them nearby the row is not tried, which saves time).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ppsehr_spark.domain.offsets import normalise_pattern, normalise_term
+from ppsehr_spark.errors import ConfigurationError
+
+#: Chinese role in the file -> what the row does in a mention.
+ROLES = {
+    "否定": "negation", "间隔": "gap", "修饰": "modifier", "词": "term", "检验": "test", "后缀": "suffix",
+    "连接": "link", "值": "value", "并列": "separator", "均": "shared", "含值": "valued", "需值": "needs_value",
+    "需旁证": "needs_evidence", "旁证": "evidence", "不算": "mask",
+}  # fmt: skip
+_ANCHORED = ("term", "test", "valued", "needs_value", "needs_evidence")
+_NOTHING = "(?!)"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The compiled word list.
+
+    Attributes:
+        mention: finds mentions; groups ``mask`` and ``needs_evidence`` say that a match is none, or a conditional one.
+        evidence: what the note must show for a ``needs_evidence`` match.
+        anchors: words near which mentions are looked for, normalised, in the usual letter cases.
+    """
+
+    mention: re.Pattern[str]
+    evidence: re.Pattern[str]
+    anchors: frozenset[str]
+
+
+def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabulary:
+    """Compile the rows of one file.
+
+    Raises:
+        ConfigurationError: ``ASSERTION_TERMS`` with file and row number for an unknown role, a regular expression
+            that does not compile or that needs an anchor and has none.
+    """
+    parts: dict[str, list[str]] = {role: [] for role in ROLES.values()}
+    anchors: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        role = ROLES.get(row[1].strip()) if len(row) > 1 else None
+        if role is None:
+            raise _wrong(file, number, f"the second column is one of {', '.join(ROLES)}")
+        source, needed = _read_wording(row, file=file, number=number)
+        if role in _ANCHORED and not needed:
+            raise _wrong(file, number, "a regular expression of this role needs anchor words in the third column")
+        parts[role].append(source)
+        anchors.update(needed if role in _ANCHORED else ())
+    joined = {role: _join(sources) for role, sources in parts.items()}
+    return Vocabulary(
+        mention=re.compile(_assemble(joined), re.IGNORECASE),
+        evidence=re.compile(joined["evidence"], re.IGNORECASE),
+        anchors=frozenset(form for anchor in anchors for form in _letter_cases(anchor)),
+    )
+
+
+def _wrong(file: str, row: int, hint: str) -> ConfigurationError:
+    return ConfigurationError("ASSERTION_TERMS", file=file, row=row, hint=hint)
+
+
+def _read_wording(row: Sequence[str], *, file: str, number: int) -> tuple[str, list[str]]:
+    wording = row[0].strip()
+    if not (wording.startswith("/") and wording.endswith("/") and len(wording) > 2):
+        term = normalise_term(wording)
+        return _guard_latin(term), [term]
+    source = normalise_pattern(wording[1:-1])
+    try:
+        re.compile(source)
+    except re.error:
+        raise _wrong(file, number, "not a valid regular expression") from None
+    return f"(?:{source})", [normalise_term(a) for a in row[2].split(",") if a] if len(row) > 2 else []
+
+
+def _guard_latin(term: str) -> str:
+    """Latin letters at an edge of a term must not continue in the text (``\\b`` does not work next to Hanzi)."""
+    head = "(?<![A-Za-z])" if term[:1].isascii() and term[:1].isalpha() else ""
+    tail = "(?![A-Za-z])" if term[-1:].isascii() and term[-1:].isalpha() else ""
+    return f"{head}{re.escape(term)}{tail}"
+
+
+def _join(sources: Sequence[str]) -> str:
+    return "(?:" + "|".join(sorted(sources, key=lambda s: (-len(s), s))) + ")" if sources else _NOTHING
+
+
+def _letter_cases(anchor: str) -> tuple[str, ...]:
+    return (anchor, anchor.upper(), anchor.lower(), anchor.capitalize())
+
+
+def _assemble(roles: dict[str, str]) -> str:
+    """One expression; alternatives are tried in order at each position, so traps come first.
+
+    Items under one negation or one shared value are one mention, an item with its own value ends a list.
+    """
+    unit = rf"{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*"
+    test = rf"{roles['modifier']}*{roles['test']}{roles['suffix']}*"
+    value = rf"{roles['link']}*{roles['value']}(?: ?{roles['value']})*"
+    more = rf"(?:{roles['separator']}{unit}(?!{value}))*"
+    return "|".join(
+        (
+            rf"(?P<mask>{roles['mask']})",
+            rf"(?P<valued>{roles['negation']}?{roles['valued']})",
+            rf"(?P<negated>{roles['negation']}{roles['gap']}*(?:{test}{value}|{unit}{more}))",
+            rf"(?P<tests>{test}(?:{roles['separator']}{test})*{value})",
+            rf"(?P<needs_value>{roles['needs_value']}{value})",
+            rf"(?P<shared>{unit}(?:{roles['separator']}{unit})+(?={roles['shared']}){value})",
+            rf"(?P<single>{unit}{value})",
+            rf"(?P<needs_evidence>{roles['needs_evidence']})",
+            rf"(?P<list>{unit}{more})",
+        )
+    )
