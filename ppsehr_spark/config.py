@@ -78,6 +78,7 @@ class AnnotateSettings:
     max_attempts: int = 2
     batch_prompts: int = 16
     judge_accept_logit: float = 0.0
+    unit_timeout_s: float = 1_800.0
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class UnitResult:
     rows: list[dict[str, Any]] = field(default_factory=list)
     dead: dict[str, str] = field(default_factory=dict)
     open_keys: list[str] = field(default_factory=list)
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     n_ungrounded: int = 0
 
 

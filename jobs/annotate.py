@@ -1,0 +1,41 @@
+"""Open work units -> phi.segment_annotations (Ray): Qwen judges, extracts and tiers within a token budget."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
+from ray_actors.unit_store import open_tasks
+
+
+def _body(context: RunContext) -> StageResult:
+    from ray_actors.cluster import annotate_lake  # Ray takes seconds to import; --help and --dry-run need none of it
+
+    with context.progress(unit="segment") as progress:
+        counts = annotate_lake(context.lake, settings=context.settings, run_id=context.run_id, progress=progress)
+    return StageResult(counts.to_dict(), is_partial=counts.n_dead_letters > 0)
+
+
+def _plan(context: RunContext) -> Mapping[str, object]:
+    tasks = open_tasks(context.lake)
+    return {
+        "engine": context.settings.annotate.engine,
+        "token_budget": context.settings.annotate.token_budget,
+        "open_units": len(tasks),
+        "open_segments": sum(len(task.segment_keys) for task in tasks),
+    }
+
+
+STAGE = Stage(
+    name="annotate",
+    help=__doc__,
+    body=_body,
+    plan=_plan,
+    writes=(schemas.SEGMENT_ANNOTATIONS, schemas.DEAD_LETTERS),
+    example="python jobs/annotate.py --lake .state/lake --set annotate.token_budget=20000",
+)
+
+if __name__ == "__main__":
+    sys.exit(run_job(STAGE))
