@@ -51,7 +51,7 @@ class RunContext:
     run_id: str
     arguments: argparse.Namespace
 
-    def progress(self, total: int | None, *, unit: str) -> Any:
+    def progress(self, total: int | None = None, *, unit: str) -> Any:
         """A tqdm bar on stderr, off when stderr is not a terminal."""
         return tqdm(total=total, unit=unit, desc=self.stage, file=sys.stderr, disable=None)
 
