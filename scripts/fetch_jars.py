@@ -1,0 +1,123 @@
+"""Put the pinned Delta jars into ``.cache/jars``: Spark's own resolver fetches them once, hashes decide.
+
+Knows: ``requirements/jars.sha256``. Must not know: any repository address; Spark's Ivy settings name it (a site
+mirror goes into ``spark.jars.ivySettings`` through ``PPSEHR_IVY_SETTINGS``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ppsehr_spark.errors import InfrastructureError, PpsehrError
+
+HOME = Path(__file__).resolve().parent.parent
+PINS = HOME / "requirements" / "jars.sha256"
+JARS = HOME / ".cache" / "jars"
+PACKAGE = "io.delta:delta-spark_4.2_2.13"
+#: Spark brings these along already; Ivy takes globs, so nothing but Delta's own jars is fetched.
+EXCLUDES = "org.*:*,com.*:*,javax.*:*,commons-*:*,io.airlift:*,io.unitycatalog:*"
+
+
+def main() -> int:
+    """Verify, fetch what is missing, verify again."""
+    pins = read_pins(PINS)
+    try:
+        if find_faulty_jars(JARS, pins):
+            fetch_jars(pins)
+        drop_strangers(JARS, pins)
+    except PpsehrError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """File name -> SHA-256, from the format of ``sha256sum``."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
+
+
+def find_faulty_jars(folder: Path, pins: Mapping[str, str]) -> list[str]:
+    """Names of pinned jars that are missing or do not have their hash."""
+    return [
+        name for name, digest in pins.items() if not (folder / name).is_file() or hash_file(folder / name) != digest
+    ]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch_jars(pins: Mapping[str, str]) -> None:
+    """Resolve into a temporary Ivy folder and move the pinned jars, one rename each.
+
+    Raises:
+        InfrastructureError: ``JARS_NOT_RESOLVED`` or ``JAR_HASH``.
+    """
+    print("setup: fetching the Delta jars", file=sys.stderr)
+    JARS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=JARS.parent) as ivy:
+        _resolve(Path(ivy), version=_version(pins))
+        faulty = find_faulty_jars(Path(ivy) / "jars", pins)
+        if faulty:
+            raise InfrastructureError(
+                "JAR_HASH", jars=",".join(faulty), hint="not the pinned content; nothing was kept"
+            )
+        for name in pins:
+            os.replace(Path(ivy) / "jars" / name, JARS / name)
+
+
+def drop_strangers(folder: Path, pins: Mapping[str, str]) -> None:
+    """Remove Delta jars of another version: ``spark.jars`` takes every jar of the folder."""
+    for path in folder.glob("io.delta_*.jar"):
+        if path.name not in pins:
+            path.unlink()
+
+
+def _version(pins: Mapping[str, str]) -> str:
+    (name,) = [name for name in pins if name.startswith(PACKAGE.replace(":", "_"))]
+    return name.removesuffix(".jar").rpartition("-")[2]
+
+
+def _resolve(ivy: Path, *, version: str) -> None:
+    """Let spark-submit resolve the package; the script it then runs is empty, so no Spark starts."""
+    nothing = ivy / "nothing.py"
+    nothing.write_text("", encoding="utf-8")
+    submit = Path(sys.prefix) / "bin" / "spark-submit"
+    settings = os.environ.get("PPSEHR_IVY_SETTINGS")
+    command = [
+        str(submit),
+        "--master",
+        "local[1]",
+        "--packages",
+        f"{PACKAGE}:{version}",
+        "--exclude-packages",
+        EXCLUDES,
+    ]
+    command += ["--conf", f"spark.jars.ivy={ivy}"]
+    command += ["--conf", f"spark.jars.ivySettings={settings}"] if settings else []
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PATH": f"{submit.parent}:{os.environ['PATH']}"}
+    environment.pop("SPARK_CONF_DIR", None)
+    log = HOME / ".cache" / "logs" / "jars.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            [*command, str(nothing)], env=environment, cwd=ivy, stdout=stream, stderr=stream, check=False
+        )
+    if done.returncode:
+        hint = "see .cache/logs/jars.log; a site mirror goes into PPSEHR_IVY_SETTINGS (path of an Ivy settings file)"
+        shutil.rmtree(ivy / "cache", ignore_errors=True)
+        raise InfrastructureError("JARS_NOT_RESOLVED", exit_status=done.returncode, hint=hint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
