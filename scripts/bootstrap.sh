@@ -9,10 +9,10 @@ UV_VERSION=0.13.9
 MODELS="${PPSEHR_MODELS:-1.5B 0.5B}"
 LOGS=.cache/logs
 export UV_PYTHON_DOWNLOADS=never
+# A site's own certificate authority stands in the system's store.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 # One mirror setting serves both installers.
 if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX="$PIP_INDEX_URL"; fi
-export SSL_CERT_FILE="${SSL_CERT_FILE:-${PIP_CERT:-}}"
-[ -n "$SSL_CERT_FILE" ] || unset SSL_CERT_FILE
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$1"; exit 3; }
