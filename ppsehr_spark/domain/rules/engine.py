@@ -1,0 +1,131 @@
+"""All enabled categories as one compiled engine: note in, spans out.
+
+Knows: the order of work (normalise, scan terms once, ask every recogniser, drop, resolve, tier). Must not know:
+any single category. Reference: annotation guideline v1, "Spans".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
+from ppsehr_spark.domain.offsets import NormalisedText, normalise_text
+from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext
+from ppsehr_spark.domain.rules.patterns import compile_lexicon, compile_pattern
+from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry
+from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
+from ppsehr_spark.domain.tiering import TierRules
+from ppsehr_spark.errors import ConfigurationError
+
+#: Changes with the Python grammars, so that stored annotations know which code found them.
+RULES_VERSION = "1"
+_DECIDED_BY = ("qwen", "person")
+
+
+@dataclass(frozen=True)
+class RuleEngine:
+    """Compiled knowledge; build it with ``compile_rules``.
+
+    Attributes:
+        knowledge_version: hash (16 hex digits) of categories, lexicons, tiers and ``RULES_VERSION``.
+        categories: enabled categories by id.
+        recognisers: compiled recognisers per category id.
+        index: all listed terms.
+        tier_rules: tier assignment for tiered categories.
+    """
+
+    knowledge_version: str
+    categories: dict[str, Category]
+    recognisers: dict[str, tuple[Grammar, ...]]
+    index: TermIndex
+    tier_rules: TierRules
+
+    def propose(self, note: Note) -> tuple[Span, ...]:
+        """Non-overlapping spans with tiers, sorted by start; doubtful ones (below ``doubt_to``) included.
+
+        An accepted span is never displaced by one that is not (yet) accepted, whatever their priorities.
+        """
+        text = self.index.scan(normalise_text(note.text))
+        candidates = [span for category in self.categories.values() for span in self._find(category, text, note)]
+        accepted = self._resolve(span for span in candidates if self._is_accepted(span))
+        doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
+        return self.tier_rules.assign(note, _add_where_free(accepted, doubtful))
+
+    def finalise(self, note: Note, spans: Sequence[Span]) -> tuple[Span, ...]:
+        """Accepted spans without overlaps; tiers decided by a model or a person stay, all others are assigned anew."""
+        accepted = self._resolve(span for span in spans if self._is_accepted(span))
+        decided = {(s.start, s.end, s.category): s for s in accepted if s.tier_rule.startswith(_DECIDED_BY)}
+        tiered = self.tier_rules.assign(note, accepted)
+        return tuple(decided.get((s.start, s.end, s.category), s) for s in tiered)
+
+    def explain(self, note: Note, span: Span) -> str:
+        """One line in words: what, which rule, how sure, which tier. Holds the span's text: for terminals only."""
+        category = self.categories[span.category]
+        verdict = "accepted" if span.confidence >= category.accept_at else "in doubt"
+        if category.doubt_from <= span.confidence < category.doubt_to:
+            verdict += ", a model is asked"
+        tier = f"; tier {span.tier} by {span.tier_rule}" if span.tier else ""
+        surface = note.text[span.start : span.end]
+        place = f"{span.start}-{span.end}"
+        return f"{surface} [{place}] {category.name} {span.category}: {span.rule} {span.confidence:.2f} ({verdict}){tier}"
+
+    def _find(self, category: Category, text: NormalisedText, note: Note) -> list[Span]:
+        found = [span for recogniser in self.recognisers[category.id] for span in recogniser.find(text, note)]
+        found = [span for span in found if span.confidence >= category.doubt_from]
+        shields = [text.origin(hit.start, hit.end) for hit in text.hits.get(f"{category.id}.negative", ())]
+        return [s for s in found if not any(a <= s.start and s.end <= b for a, b in shields)] if shields else found
+
+    def _is_accepted(self, span: Span) -> bool:
+        category = self.categories.get(span.category)
+        return category is not None and span.confidence >= category.accept_at
+
+    def _resolve(self, spans: Iterable[Span]) -> tuple[Span, ...]:
+        return resolve_overlaps(spans, category_priority(self.categories))
+
+
+def compile_rules(files: ConfFiles) -> RuleEngine:
+    """The engine for these conf files; the same contents give the same object within a process.
+
+    Raises:
+        ConfigurationError: a category, pattern, lexicon or grammar name is wrong; file and key are in its fields.
+    """
+    relevant = {path: text for path, text in files.items() if path.startswith(("categories/", "lexicons/", "tiers"))}
+    return _compile(tuple(sorted(relevant.items())))
+
+
+@cache
+def _compile(items: tuple[tuple[str, str], ...]) -> RuleEngine:
+    files = dict(items)
+    categories = {c.id: c for c in load_categories(files).values() if c.enabled}
+    terms = TermRegistry()
+    recognisers = {c.id: _compile_category(GrammarContext(c, files, terms)) for c in categories.values()}
+    digest = hashlib.sha256(repr((RULES_VERSION, items)).encode()).hexdigest()[:16]
+    return RuleEngine(digest, categories, recognisers, terms.build(), TierRules(files))
+
+
+def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
+    category = context.category
+    unknown = [name for name in category.recognisers if name not in GRAMMARS]
+    if unknown:
+        hint = f"recognisers are {', '.join(sorted(GRAMMARS))}"
+        raise ConfigurationError("UNKNOWN_RECOGNISER", file=f"categories/{category.id}.toml", key=unknown[0], hint=hint)
+    context.terms.add(f"{category.id}.negative", category.negative_terms)
+    grammars = [GRAMMARS[name](context) for name in category.recognisers]
+    patterns = [compile_pattern(raw, category=category.id) for raw in category.patterns]
+    return (*grammars, *patterns, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
+
+
+def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Span, ...]:
+    """``kept`` plus those of ``extra`` that overlap none of it, sorted by start."""
+    starts = [span.start for span in kept]
+    free = []
+    for span in extra:
+        at = bisect_right(starts, span.start)
+        before_ends = at == 0 or kept[at - 1].end <= span.start
+        if before_ends and (at == len(kept) or span.end <= kept[at].start):
+            free.append(replace(span))
+    return tuple(sorted((*kept, *free), key=lambda s: s.start))

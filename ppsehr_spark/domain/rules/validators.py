@@ -1,0 +1,70 @@
+"""Checks a pattern can name: form, date and check digit of numbers.
+
+Knows: national number formats. Must not know: text around a number. A check digit raises confidence; whether it
+is required is the pattern's decision. References: GB 11643-1999 (resident identity number), ISO 7064 MOD 11-2,
+ISO/IEC 7812-1 (Luhn).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_PROVINCES = frozenset(
+    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()
+)
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_CHECK_CHARACTERS = "10X98765432"
+_SEPARATORS = re.compile(r"[ \-]")
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def has_resident_form(number: str) -> bool:
+    """15 or 18 characters with an existing province code and a possible birth date; masked places are taken as right."""
+    compact = _SEPARATORS.sub("", number)
+    if len(compact) not in (15, 18) or not _is_masked_or(compact[:2], _PROVINCES.__contains__):
+        return False
+    year, rest = (compact[6:10], compact[10:14]) if len(compact) == 18 else ("19" + compact[6:8], compact[8:12])
+    return _is_masked_or(year, lambda y: "1850" <= y <= "2099") and _is_masked_or(rest, _is_day_of_year)
+
+
+def has_resident_checksum(number: str) -> bool:
+    """Form and the ISO 7064 MOD 11-2 check character of an 18-character number."""
+    compact = _SEPARATORS.sub("", number).upper()
+    if len(compact) != 18 or not compact[:17].isdigit() or not has_resident_form(compact):
+        return False
+    total = sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, compact, strict=False))
+    return _CHECK_CHARACTERS[total % 11] == compact[17]
+
+
+def has_luhn(number: str) -> bool:
+    """12-19 digits whose Luhn sum is a multiple of ten (payment cards)."""
+    compact = _SEPARATORS.sub("", number)
+    if not (12 <= len(compact) <= 19 and compact.isdigit()):
+        return False
+    doubled = (int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(compact)))
+    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+
+def has_landline_form(number: str) -> bool:
+    """A mainland area code (010, 02x, 03xx-09xx) and a local number of 7 or 8 digits that starts at 2-8."""
+    compact = re.sub(r"[^0-9*]", "", number)
+    return bool(re.match(r"(?:010|02[0-57-9]|0[3-9][1-9][0-9])[2-8][0-9*]{6,7}", compact))
+
+
+def _is_masked_or(part: str, is_right: Callable[[str], bool]) -> bool:
+    return not part.isdigit() or is_right(part)
+
+
+def _is_day_of_year(part: str) -> bool:
+    month, day = int(part[:2]), int(part[2:])
+    return 1 <= month <= 12 and 1 <= day <= _DAYS[month - 1]
+
+
+#: Name in ``validator = "..."`` -> check over the matched (normalised) text.
+VALIDATORS: dict[str, Callable[[str], bool]] = {
+    "resident_form": has_resident_form,
+    "resident_checksum": has_resident_checksum,
+    "luhn": has_luhn,
+    "landline_form": has_landline_form,
+}
