@@ -48,7 +48,7 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
         ConfigurationError: ``ASSERTION_TERMS`` with file and row number for an unknown role, a regular expression
             that does not compile or that needs an anchor and has none.
     """
-    parts: dict[str, list[str]] = {role: [] for role in ROLES.values()}
+    parts: dict[str, list[tuple[float, str]]] = {role: [] for role in ROLES.values()}
     anchors: set[str] = set()
     for number, row in enumerate(rows, start=1):
         role = ROLES.get(row[1].strip()) if len(row) > 1 else None
@@ -57,7 +57,7 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
         source, needed = _read_wording(row, file=file, number=number)
         if role in _ANCHORED and not needed:
             raise _wrong(file, number, "a regular expression of this role needs anchor words in the third column")
-        parts[role].append(source)
+        parts[role].append((_rank(needed, is_pattern=_is_pattern(row[0])), source))
         anchors.update(needed if role in _ANCHORED else ())
     joined = {role: _join(sources) for role, sources in parts.items()}
     return Vocabulary(
@@ -73,7 +73,7 @@ def _wrong(file: str, row: int, hint: str) -> ConfigurationError:
 
 def _read_wording(row: Sequence[str], *, file: str, number: int) -> tuple[str, list[str]]:
     wording = row[0].strip()
-    if not (wording.startswith("/") and wording.endswith("/") and len(wording) > 2):
+    if not _is_pattern(wording):
         term = normalise_term(wording)
         return _guard_latin(term), [term]
     source = normalise_pattern(wording[1:-1])
@@ -84,6 +84,16 @@ def _read_wording(row: Sequence[str], *, file: str, number: int) -> tuple[str, l
     return f"(?:{source})", [normalise_term(a) for a in row[2].split(",") if a] if len(row) > 2 else []
 
 
+def _is_pattern(wording: str) -> bool:
+    wording = wording.strip()
+    return wording.startswith("/") and wording.endswith("/") and len(wording) > 2
+
+
+def _rank(words: Sequence[str], *, is_pattern: bool) -> float:
+    """Longer terms are tried first; an expression ranks just above a term as long as its longest anchor."""
+    return max(map(len, words), default=0) + (0.5 if is_pattern else 0.0)
+
+
 def _guard_latin(term: str) -> str:
     """Latin letters at an edge of a term must not continue in the text (``\\b`` does not work next to Hanzi)."""
     head = "(?<![A-Za-z])" if term[:1].isascii() and term[:1].isalpha() else ""
@@ -91,8 +101,8 @@ def _guard_latin(term: str) -> str:
     return f"{head}{re.escape(term)}{tail}"
 
 
-def _join(sources: Sequence[str]) -> str:
-    return "(?:" + "|".join(sorted(sources, key=lambda s: (-len(s), s))) + ")" if sources else _NOTHING
+def _join(ranked: Sequence[tuple[float, str]]) -> str:
+    return "(?:" + "|".join(source for _, source in sorted(ranked, key=lambda r: -r[0])) + ")" if ranked else _NOTHING
 
 
 def _letter_cases(anchor: str) -> tuple[str, ...]:
@@ -104,8 +114,9 @@ def _assemble(roles: dict[str, str]) -> str:
 
     Items under one negation or one shared value are one mention, an item with its own value ends a list.
     """
-    unit = rf"{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*"
-    test = rf"{roles['modifier']}*{roles['test']}{roles['suffix']}*"
+    # Atomic: an item is never cut short to fit a list (the test 梅毒抗体 does not become the disease 梅毒).
+    unit = rf"(?>{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*)"
+    test = rf"(?>{roles['modifier']}*{roles['test']}{roles['suffix']}*)"
     value = rf"{roles['link']}*{roles['value']}(?: ?{roles['value']})*"
     more = rf"(?:{roles['separator']}{unit}(?!{value}))*"
     return "|".join(
