@@ -11,8 +11,10 @@ import pytest
 from deltalake import write_deltalake
 
 from ppsehr_spark.config import Settings, load_settings
-from ppsehr_spark.lake.schemas import TableSpec
+from ppsehr_spark.lake.publishing import publish_notes
+from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.tables import Lake
+from tests.lake.worked_rows import WORKED_ROWS
 
 Fill = Callable[[TableSpec, Sequence[Mapping[str, Any]]], None]
 
@@ -36,3 +38,12 @@ def fill(lake: Lake) -> Fill:
         write_deltalake(lake.table_uri(spec), table, mode="overwrite", description=spec.description)
 
     return _fill
+
+
+@pytest.fixture
+def worked_lake(lake: Lake, fill: Fill, settings: Settings) -> Lake:
+    """Four notes of two patients as a whole pipeline run leaves them, small enough to check by hand."""
+    for spec, rows in WORKED_ROWS.items():
+        fill(TABLES[spec], rows)
+    publish_notes(lake, settings, run_id="r1")
+    return lake

@@ -1,0 +1,196 @@
+"""SQL doors for analysts: table DDL for Spark, views for Spark and DuckDB, all generated from the table specs.
+
+Knows: Spark SQL and DuckDB spelling of ``lake.schemas``. Must not know: what a job does. ``python -m
+ppsehr_spark.lake.views LAKE SQL`` runs one query with DuckDB, offline and without Spark.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+from duckdb_extensions import import_extension
+
+from ppsehr_spark.errors import UsageError
+from ppsehr_spark.lake.schemas import TABLES, ZONES, TableSpec
+from ppsehr_spark.lake.tables import Lake
+
+#: Stands for the lake root in generated SQL; spark-sql takes it as ``--hivevar lake=URI``.
+LAKE_VARIABLE = "${lake}"
+
+_SCALARS = {
+    pa.string(): "STRING",
+    pa.bool_(): "BOOLEAN",
+    pa.int32(): "INT",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP",
+}
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """A view over tables of the lake.
+
+    Attributes:
+        full_name: ``zone.name``.
+        description: one line (English | Chinese).
+        tables: tables it reads, as ``zone.name``.
+        sql: the query; ``{spans:<table>}`` stands for the one-row-per-span form of an annotation table.
+    """
+
+    full_name: str
+    description: str
+    tables: tuple[str, ...]
+    sql: str
+
+    def spark_sql(self) -> str:
+        """The query for Spark SQL."""
+        return _put_spans(self.sql, "SELECT *, explode(spans) AS s FROM {table}")
+
+    def duckdb_sql(self) -> str:
+        """The query for DuckDB."""
+        return _put_spans(self.sql, "SELECT *, unnest(spans) AS s FROM {table}")
+
+
+VIEWS: tuple[ViewSpec, ...] = (
+    ViewSpec(
+        "phi.annotated_spans",
+        "one row per final span, without text | 最终标注展开",
+        ("phi.annotations",),
+        """SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier,
+       s.source AS source, s.confidence AS confidence, s.rule AS rule, s.tier_rule AS tier_rule
+FROM ({spans:phi.annotations})""",
+    ),
+    ViewSpec(
+        "phi.gold_spans",
+        "one row per gold span, without text | 金标准展开",
+        ("phi.gold",),
+        """SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier
+FROM ({spans:phi.gold})""",
+    ),
+    ViewSpec(
+        "release.current_notes",
+        "notes of the newest release | 最新发布的病历",
+        ("release.notes", "release.releases"),
+        """SELECT n.* FROM release.notes n
+JOIN (SELECT release_id FROM release.releases ORDER BY released_at DESC, release_id LIMIT 1) r
+  ON n.release_id = r.release_id""",
+    ),
+    ViewSpec(
+        "control.latest_runs",
+        "newest finished run of every stage | 各环节最近一次运行",
+        ("control.runs",),
+        """SELECT * FROM (
+  SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS position FROM control.runs)
+WHERE position = 1""",
+    ),
+)
+
+
+def spark_type(kind: pa.DataType) -> str:
+    """Spark SQL spelling of an Arrow type.
+
+    Raises:
+        UsageError: ``NO_SPARK_TYPE`` for a type that no table of ours may have (naive timestamps among them).
+    """
+    if pa.types.is_list(kind):
+        return f"ARRAY<{spark_type(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"STRUCT<{', '.join(f'`{field.name}`: {spark_type(field.type)}' for field in kind)}>"
+    if kind not in _SCALARS:
+        raise UsageError("NO_SPARK_TYPE", type=str(kind))
+    return _SCALARS[kind]
+
+
+def table_ddl(spec: TableSpec) -> str:
+    """``CREATE TABLE`` for Spark SQL with comments, place and Delta properties."""
+    columns = ",\n".join(_column_ddl(field) for field in spec.schema)
+    properties = ",\n".join(f"  '{name}' = '{value}'" for name, value in sorted(spec.properties.items()))
+    return (
+        f"CREATE TABLE IF NOT EXISTS {spec.zone}.{spec.name} (\n{columns}\n) USING delta\n"
+        f"COMMENT {_quote(spec.description)}\nLOCATION '{LAKE_VARIABLE}/{spec.path}'\n"
+        f"TBLPROPERTIES (\n{properties}\n);"
+    )
+
+
+def spark_tables_script() -> str:
+    """All schemas and tables for Spark SQL."""
+    schemas = [f"CREATE SCHEMA IF NOT EXISTS {zone};" for zone in ZONES]
+    return "\n\n".join(["\n".join(schemas), *(table_ddl(spec) for spec in TABLES.values())]) + "\n"
+
+
+def spark_views_script() -> str:
+    """All views for Spark SQL."""
+    scripts = (
+        f"CREATE OR REPLACE VIEW {view.full_name} COMMENT {_quote(view.description)} AS\n{view.spark_sql()};"
+        for view in VIEWS
+    )
+    return "\n\n".join(scripts) + "\n"
+
+
+def duckdb_script(lake_uri: str = LAKE_VARIABLE, tables: frozenset[str] = frozenset(TABLES)) -> str:
+    """Schemas, one view per Delta table and all derived views for DuckDB.
+
+    Args:
+        tables: tables that exist; others and the views over them are left out (``delta_scan`` binds at once).
+    """
+    return "\n\n".join(_duckdb_statements(lake_uri.rstrip("/"), tables)) + "\n"
+
+
+def open_duckdb(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with every existing table and view of the lake; nothing is downloaded."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
+    import_extension("delta", con=connection)
+    connection.execute("LOAD delta")
+    present = frozenset(name for name, spec in TABLES.items() if lake.version(spec) is not None)
+    connection.execute(duckdb_script(lake.uri, present))
+    return connection
+
+
+def _duckdb_statements(root: str, tables: frozenset[str]) -> Iterator[str]:
+    yield "\n".join(f"CREATE SCHEMA IF NOT EXISTS {zone};" for zone in ZONES)
+    for name, spec in TABLES.items():
+        if name in tables:
+            place = _quote(f"{root}/{spec.path}")
+            yield f"CREATE OR REPLACE VIEW {name} AS\nSELECT * FROM delta_scan({place});"
+    for view in VIEWS:
+        if tables.issuperset(view.tables):
+            yield f"CREATE OR REPLACE VIEW {view.full_name} AS\n{view.duckdb_sql().replace('`', chr(34))};"
+
+
+def _column_ddl(field: pa.Field) -> str:
+    comment = (field.metadata or {}).get(b"comment", b"").decode()
+    not_null = "" if field.nullable else " NOT NULL"
+    return f"  `{field.name}` {spark_type(field.type)}{not_null} COMMENT {_quote(comment)}"
+
+
+def _put_spans(sql: str, form: str) -> str:
+    head, mark, tail = sql.partition("{spans:")
+    if not mark:
+        return sql
+    table, _, rest = tail.partition("}")
+    return head + form.format(table=table) + rest
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def main(argv: list[str]) -> int:
+    """``LAKE SQL``: print the result of one query."""
+    if len(argv) != 2:
+        print("usage: python -m ppsehr_spark.lake.views LAKE SQL", file=sys.stderr)
+        return 2
+    with open_duckdb(Lake(argv[0])) as connection:
+        connection.sql(argv[1]).show(max_rows=200)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
