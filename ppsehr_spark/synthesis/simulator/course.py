@@ -76,7 +76,13 @@ def draw_persona(dice: Dice, *, index: int, settings: SimulateSettings) -> tuple
     marital = _draw_marital(dice, age=age)
     births, losses = _draw_parity(dice, sex=sex, age=age, marital=marital)
     relation, kin_sex = _draw_kin(dice, age=age, marital=marital, sex=sex, births=births)
-    kin_year = birth.year - 26 if relation in ("父亲", "母亲") else birth.year + 26 if relation in ("儿子", "女儿") else birth.year
+    kin_year = (
+        birth.year - 26
+        if relation in ("父亲", "母亲")
+        else birth.year + 26
+        if relation in ("儿子", "女儿")
+        else birth.year
+    )
     name = draw_name(dice, sex=sex, birth_year=birth.year)
     kin_surname = name[0] if relation in ("父亲", "儿子", "女儿", "哥哥", "妹妹") and "·" not in name else ""
     persona = Persona(

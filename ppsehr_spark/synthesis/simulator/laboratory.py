@@ -41,7 +41,9 @@ def write_abnormal(dice: Dice, condition: Condition, items: tuple[LabItem, ...])
     if len(chosen) < 2:
         chosen.append(items[dice.between(0, 15)])
     chosen = chosen[: dice.between(1, 2)]
-    return "，".join(f"{i.name}{dice.pick(('', ' '))}{write_value(dice, i, abnormal.get(i.code, ''))}{i.unit}" for i in chosen)
+    return "，".join(
+        f"{i.name}{dice.pick(('', ' '))}{write_value(dice, i, abnormal.get(i.code, ''))}{i.unit}" for i in chosen
+    )
 
 
 def write_table(dice: Dice, condition: Condition, items: tuple[LabItem, ...]) -> str:

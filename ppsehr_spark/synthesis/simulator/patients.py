@@ -112,7 +112,9 @@ def _plan_inpatient(dice: Dice, visit: Visit) -> list[tuple[str, float]]:
     plan = [("入院记录", 0.01), ("首次病程记录", 0.02), ("医嘱单", 0.03), ("护理记录", 0.2), ("检验报告", 0.1)]
     plan += [("日常病程记录", 0.3 + 0.5 * dice.uniform()) for _ in range(min(4, 1 + days // 4))]
     plan += _maybe(dice, ("上级医师查房记录", 0.25, 0.9), ("护理记录", 0.6, 0.6), ("影像报告", 0.15, 0.7))
-    plan += _maybe(dice, ("会诊记录", 0.45, 0.35), ("知情同意书", 0.12, 0.4), ("随访记录", 1.0, 0.0 if visit.is_deceased else 0.2))
+    plan += _maybe(
+        dice, ("会诊记录", 0.45, 0.35), ("知情同意书", 0.12, 0.4), ("随访记录", 1.0, 0.0 if visit.is_deceased else 0.2)
+    )
     if visit.is_operated:
         plan += [("手术记录", 0.2), *_maybe(dice, ("术前小结", 0.15, 0.7), ("知情同意书", 0.16, 0.9))]
     if visit.condition.setting == "delivery":

@@ -70,7 +70,9 @@ def write_id(dice: Dice, number: str) -> Fragment:
         written = number
     elif form < 0.78:
         stars = dice.pick((8, 10, 12))
-        written = number[: 14 - stars] + "*" * stars + number[14:] if stars < 12 else number[:3] + "*" * 12 + number[15:]
+        written = (
+            number[: 14 - stars] + "*" * stars + number[14:] if stars < 12 else number[:3] + "*" * 12 + number[15:]
+        )
     elif form < 0.85:
         written = f"{number[:6]} {number[6:14]} {number[14:]}"
     elif form < 0.91:

@@ -46,7 +46,9 @@ def _load_divisions() -> tuple[dict[str, list[Division]], tuple[tuple[str, ...],
                 for c, city in rows
                 if c["code"].isdigit() and len(c["code"]) == 6
             )
-    known = [(name, weight) for name, weight in zip(_PROVINCES, _steps(_PROVINCE_WEIGHTS), strict=True) if found.get(name)]
+    known = [
+        (name, weight) for name, weight in zip(_PROVINCES, _steps(_PROVINCE_WEIGHTS), strict=True) if found.get(name)
+    ]
     return found, (tuple(n for n, _ in known), tuple(accumulate(w for _, w in known)))
 
 

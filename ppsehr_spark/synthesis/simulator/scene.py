@@ -39,9 +39,32 @@ from ppsehr_spark.synthesis.simulator.places import (
 _TITLES = ("主任", "主任", "主任医师", "副主任医师", "教授", "主任")
 _OUTSIDE_TITLES = ("医生", "大夫", "医师", "主任")
 _STAFF = ("doctor", "attending", "chief", "anaes", "nurse", "radiologist", "radiologist2", "technician", "technician2")
-_DEPARTMENTS = ("心血管内科", "呼吸与危重症医学科", "神经内科", "消化内科", "内分泌科", "肾内科", "感染科", "麻醉科", "康复医学科", "营养科", "普外科", "骨科")
+_DEPARTMENTS = (
+    "心血管内科",
+    "呼吸与危重症医学科",
+    "神经内科",
+    "消化内科",
+    "内分泌科",
+    "肾内科",
+    "感染科",
+    "麻醉科",
+    "康复医学科",
+    "营养科",
+    "普外科",
+    "骨科",
+)
 _JOBS = ("农民", "工人", "退休", "职员", "教师", "个体", "公务员", "自由职业", "司机", "会计")
-_WORKPLACES = ("科技有限公司", "建筑工程公司", "纺织厂", "机械厂", "食品有限公司", "物流公司", "中学", "小学", "农业合作社")
+_WORKPLACES = (
+    "科技有限公司",
+    "建筑工程公司",
+    "纺织厂",
+    "机械厂",
+    "食品有限公司",
+    "物流公司",
+    "中学",
+    "小学",
+    "农业合作社",
+)
 _ETHNIC = ("汉族", "汉族", "汉族", "汉族", "汉族", "汉族", "回族", "满族", "壮族", "土家族", "苗族")
 _PANELS = ("血常规", "肝肾功能", "电解质", "凝血功能", "血脂", "甲状腺功能", "尿常规")
 _IMAGES = ("胸部CT平扫", "腹部彩超", "头颅MRI", "心脏彩超", "胸部正位片", "颈部血管彩超", "腹部增强CT", "下肢静脉彩超")
@@ -167,7 +190,11 @@ def _kin_age(scene: Scene) -> str:
 
 def _company(scene: Scene) -> str:
     place = scene.persona.home
-    return (place.city or place.province) + scene.dice.pick(("宏达", "华兴", "永安", "新程", "瑞丰")) + scene.dice.pick(_WORKPLACES)
+    return (
+        (place.city or place.province)
+        + scene.dice.pick(("宏达", "华兴", "永安", "新程", "瑞丰"))
+        + scene.dice.pick(_WORKPLACES)
+    )
 
 
 def _hospital(scene: Scene) -> Fragment:
