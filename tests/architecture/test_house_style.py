@@ -1,0 +1,153 @@
+"""Size, naming and hygiene of every source file; what a reviewer would otherwise have to count."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[2]
+PRODUCT = ("ppsehr_spark", "ray_actors", "jobs", "scripts")
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_JOB_LINES = 400, 50, 60
+FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+#: Hosts and folders that belong to one machine or one network, not to the product.
+FOREIGN = re.compile(
+    r"pypi\.org|pythonhosted|repo1\.maven|huggingface\.co|hf-mirror|/root/|/home/[a-z]+/|/work/|/tmp/w\b"
+)
+
+
+def _tracked(*suffixes: str) -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [HOME / name for name in listing.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes)]
+
+
+PRODUCT_FILES = [p for p in _tracked(".py") if p.relative_to(HOME).parts[0] in PRODUCT]
+each_file = pytest.mark.parametrize("path", PRODUCT_FILES, ids=lambda path: str(path.relative_to(HOME)))
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@each_file
+def test_file_is_small_and_named_for_what_it_knows(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= MAX_FILE_LINES
+    assert path.stem not in FORBIDDEN_STEMS
+    if path.parent.name == "jobs" and path.stem not in ("pipeline", "cli"):
+        assert lines <= MAX_JOB_LINES
+
+
+@each_file
+def test_functions_are_short(path: Path) -> None:
+    long = [f.name for f in _functions(path) if (f.end_lineno or 0) - f.lineno + 1 > MAX_FUNCTION_LINES]
+    assert not long
+
+
+@each_file
+def test_module_says_what_it_knows(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@each_file
+def test_text_files_are_opened_with_an_encoding(path: Path) -> None:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and _is_text_open(node):
+            found.append(node.lineno)
+    assert not found
+
+
+def _is_text_open(call: ast.Call) -> bool:
+    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    keywords = {keyword.arg for keyword in call.keywords}
+    if "encoding" in keywords:
+        return False
+    if name in ("read_text", "write_text"):
+        return len(call.args) < (1 if name == "read_text" else 2)
+    if not (name == "open" and (isinstance(call.func, ast.Name) or _is_path_open(call))):
+        return False
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    modes += [k.value.value for k in call.keywords if k.arg == "mode" and isinstance(k.value, ast.Constant)]
+    return not any(re.fullmatch(r"[rwax+]*b[rwax+]*", mode) for mode in modes)
+
+
+def _is_path_open(call: ast.Call) -> bool:
+    """``path.open("r")`` and ``gzip.open(p, "rt")`` count; a zip archive's ``open(name)`` is bytes anyway."""
+    return len(call.args) <= 1 and not (call.args and isinstance(call.args[0], ast.Name))
+
+
+@each_file
+def test_nothing_is_left_to_do(path: Path) -> None:
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    assert not [comment for comment in comments if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", comment)]
+    assert "NotImplementedError" not in path.read_text(encoding="utf-8")
+
+
+@each_file
+def test_the_bare_word_is_not_used(path: Path) -> None:
+    hits = re.findall(r"(?<![A-Za-z0-9_])sensitivity(?![A-Za-z0-9_])", path.read_text(encoding="utf-8"))
+    assert not hits
+
+
+@each_file
+def test_no_host_and_no_folder_of_one_machine(path: Path) -> None:
+    assert not FOREIGN.findall(path.read_text(encoding="utf-8"))
+
+
+def test_texts_name_no_host_and_no_folder_of_one_machine() -> None:
+    suffixes = (".md", ".toml", ".txt", ".in", ".conf", ".sh", ".yaml", ".yml", ".properties", ".tsv", "")
+    named = {str(p.relative_to(HOME)) for p in _tracked(*suffixes) if FOREIGN.search(p.read_text(encoding="utf-8"))}
+    assert not named
+
+
+def test_lock_is_complete_pinned_and_without_addresses() -> None:
+    text = (HOME / "requirements" / "lock.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    entries = re.findall(r"^\S.*$", text, re.MULTILINE)
+    assert len(entries) > 200
+    unpinned = [line for line in entries if not re.match(r"[a-z0-9._-]+==\S+", line, re.IGNORECASE)]
+    assert not unpinned
+    assert text.count("--hash=sha256:") >= len(entries)
+
+
+def test_conf_toml_and_python_agree_on_every_key() -> None:
+    """``conf/pipeline.toml`` shows every key with its default, each one explained."""
+    import dataclasses
+    import tomllib
+
+    from ppsehr_spark.config import Settings
+
+    text = (HOME / "conf" / "pipeline.toml").read_text(encoding="utf-8")
+    shown = tomllib.loads(text)
+    sections = {f.name: f.default for f in dataclasses.fields(Settings) if dataclasses.is_dataclass(f.default)}
+    for name, defaults in sections.items():
+        assert shown[name] == dataclasses.asdict(defaults), name
+    assert set(shown) == {*sections, "engine"}
+
+
+def test_masters_memory_and_jars_stand_in_properties_files_only() -> None:
+    defaults = (HOME / "spark-defaults.conf").read_text(encoding="utf-8")
+    keys = {line.split()[0] for line in defaults.splitlines() if line.strip() and not line.startswith("#")}
+    assert "spark.jars" in keys
+    assert not [key for key in keys if key == "spark.master" or "memory" in key.lower() or "JavaOptions" in key]
+    for path in PRODUCT_FILES:
+        assert not re.search(
+            r"spark\.(master|driver\.memory|executor\.memory)|\.master\(", path.read_text(encoding="utf-8")
+        )
