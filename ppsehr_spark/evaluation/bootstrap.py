@@ -50,9 +50,7 @@ def _group_rows(matrix: npt.NDArray[np.float64], generator: np.random.Generator)
     return np.add.reduceat(shuffled, first_rows, axis=0)
 
 
-def _draw_weights(
-    n_rows: int, n_replicates: int, generator: np.random.Generator
-) -> Iterator[npt.NDArray[np.float64]]:
+def _draw_weights(n_rows: int, n_replicates: int, generator: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
     """How often each row is drawn, a bounded number of replicates at a time (shape ``(n, n_rows)``)."""
     step = max(1, _CHUNK_CELLS // n_rows)
     for first in range(0, n_replicates, step):

@@ -13,6 +13,7 @@ from ppsehr_spark.domain.protection.draw import Draw
 from ppsehr_spark.domain.protection.fiction import Fiction
 
 _MASKS = "*＊×※●"
+_MASKED = f"{_MASKS}xX"
 _TO_ASCII = {code + 0xFEE0: code for code in range(0x21, 0x7F)}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _CHECK_DIGITS = "10X98765432"
@@ -36,7 +37,8 @@ def draw_id(value: str, fiction: Fiction, draw: Draw) -> str | None:
         body = f"{region}{year}{month:02}{day:02}{draw.digits(2)}{_keep_parity(form[16], draw)}"
         return _lay_over(value, body + _wrong_check_digit(body, draw))
     if len(form) == 15:
-        return _lay_over(value, f"{region}{year % 100:02}{month:02}{day:02}{draw.digits(2)}{_keep_parity(form[14], draw)}")
+        born = f"{year % 100:02}{month:02}{day:02}"
+        return _lay_over(value, f"{region}{born}{draw.digits(2)}{_keep_parity(form[14], draw)}")
     return draw_form(value, draw, lead=fiction.region_prefix)
 
 
@@ -57,7 +59,8 @@ def draw_contact(value: str, fiction: Fiction, draw: Draw) -> str | None:
         return _lay_over(value, country + fiction.mobile_prefix + draw.digits(len(form) - len(country) - 3))
     if landline := _LANDLINE.fullmatch(form):
         area = landline["area"]
-        return _lay_over(value, draw.pick(_AREA_CODES[len(area)], avoid=area) + "0" + draw.digits(len(form) - len(area) - 1))
+        new_area = draw.pick(_AREA_CODES[len(area)], avoid=area)
+        return _lay_over(value, f"{new_area}0{draw.digits(len(form) - len(area) - 1)}")
     return draw_form(value, draw, lead="0" if len(form) < 9 else "000")
 
 
@@ -90,8 +93,8 @@ def _draw_character(char: str, draw: Draw, forced: Iterable[str]) -> str:
 
 def _read_form(value: str) -> str:
     """Digits and masked positions of ``value`` in plain ASCII (a final X counts as a digit), without separators."""
-    plain = value.translate(_TO_ASCII)
-    return "".join("*" if char in _MASKS or char in "xX" else char for char in plain if char in _MASKS + "xX" or char.isdecimal())
+    kept = (char for char in value.translate(_TO_ASCII) if char in _MASKED or char.isdecimal())
+    return "".join("*" if char in _MASKED else char for char in kept)
 
 
 def _lay_over(value: str, number: str) -> str | None:
