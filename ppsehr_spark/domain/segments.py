@@ -196,7 +196,8 @@ def _window_for(span: Span, *, borders: list[int], settings: SegmentSettings) ->
     limit = settings.max_segment_chars
     start, end = sentence_around(borders, start=span.start, end=span.end)
     if end - start <= limit:
-        return widen_sentences(borders, start=start, end=end, at_least=settings.context_chars, at_most=limit)
+        # whole sentences recur across notes, their neighbours less so: only a scrap is widened
+        return widen_sentences(borders, start=start, end=end, at_least=settings.context_chars // 2, at_most=limit)
     before = min(settings.context_chars, limit - (span.end - span.start))
     cut = max(start, span.start - before)
     return cut, min(end, cut + limit)
