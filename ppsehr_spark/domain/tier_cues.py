@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ppsehr_spark.domain.first_characters import compile_guard
 from ppsehr_spark.domain.notes import Note, Span
 
 #: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else.
@@ -39,9 +40,11 @@ def compile_words(words: Sequence[str], patterns: Sequence[str] = (), masks: Seq
     hits = [re.escape(word) for word in longest_first]
     # Python allows a group name once per expression: n and minus of the i-th pattern become n_i and minus_i.
     hits += [re.sub(r"\(\?P<(n|minus)>", rf"(?P<\1_{i}>", fold_pattern(p)) for i, p in enumerate(patterns)]
-    masked = "|".join(fold_pattern(mask) for mask in masks)
-    body = f"(?P<hit>{'|'.join(hits)})"
-    return re.compile(f"(?:{masked})|{body}" if masked else body, re.IGNORECASE)
+    masked = [fold_pattern(mask) for mask in masks]
+    guard = compile_guard([*hits, *masked])
+    body = "|".join([*(f"(?:{mask})" for mask in masked), f"(?P<hit>{'|'.join(hits)})"])
+    has_small_letters = re.search(r"(?<![\\<a-z])[a-z]", body.replace("(?P<hit>", ""))
+    return re.compile(f"{guard}(?:{body})", re.IGNORECASE if has_small_letters else 0)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Scene:
     clause_ends: list[int]
     decided: Counter[str] = field(default_factory=Counter)
     note_cues: dict[str, bool] = field(default_factory=dict)
+    last_place: tuple[int, int, bool] = (-1, -1, False)
+    last_bounds: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, note: Note, *, sentence_end: re.Pattern[str], clause_end: re.Pattern[str]) -> Scene:
@@ -93,12 +98,16 @@ class Scene:
         clauses = sorted({*ends, *(m.start() for m in clause_end.finditer(text))})
         return cls(note, text, ends, clauses)
 
-    def bounds(self, span: Span, *, ends: Sequence[int], within: int) -> tuple[int, int]:
+    def bounds(self, span: Span, *, is_clause: bool, within: int) -> tuple[int, int]:
         """Nearest borders around the span, at most ``within`` characters away on each side; the end is included."""
-        left = bisect_left(ends, span.start)
-        right = bisect_right(ends, span.end - 1)
-        start = ends[left - 1] + 1 if left else 0
-        end = ends[right] + 1 if right < len(ends) else len(self.text)
+        place = (span.start, span.end, is_clause)
+        if self.last_place != place:
+            ends = self.clause_ends if is_clause else self.sentence_ends
+            left, right = bisect_left(ends, span.start), bisect_right(ends, span.end - 1)
+            start = ends[left - 1] + 1 if left else 0
+            end = ends[right] + 1 if right < len(ends) else len(self.text)
+            self.last_place, self.last_bounds = place, (start, end)
+        start, end = self.last_bounds
         return max(start, span.start - within), min(end, span.end + within)
 
 
@@ -134,8 +143,7 @@ def _holds_near(cue: Cue, *, scene: Scene, span: Span) -> bool:
         return _is_any(cue, scene.text[span.start : span.end])
     if cue.where == "whole_span":
         return _is_covered(cue, scene.text[span.start : span.end])
-    ends = scene.clause_ends if cue.where == "clause" else scene.sentence_ends
-    start, end = scene.bounds(span, ends=ends, within=cue.within)
+    start, end = scene.bounds(span, is_clause=cue.where == "clause", within=cue.within)
     if cue.where == "before":
         piece = scene.text[start : span.start]
         return any(_is_free(cue.stop, piece[hit.end("hit") :]) for hit in _hits(cue, piece))
@@ -145,13 +153,15 @@ def _holds_near(cue: Cue, *, scene: Scene, span: Span) -> bool:
     return _is_any(cue, scene.text[start:end])
 
 
-def _hits(cue: Cue, piece: str) -> Iterator[re.Match[str]]:
+def _hits(cue: Cue, piece: str) -> list[re.Match[str]]:
     assert cue.search is not None
-    return (hit for hit in cue.search.finditer(piece) if hit["hit"] is not None and _is_number(hit, cue=cue))
+    if cue.search.search(piece) is None:
+        return []
+    return [hit for hit in cue.search.finditer(piece) if hit["hit"] is not None and _is_number(hit, cue=cue)]
 
 
 def _is_any(cue: Cue, piece: str) -> bool:
-    return any(True for _ in _hits(cue, piece))
+    return bool(_hits(cue, piece))
 
 
 def _is_free(stop: re.Pattern[str] | None, gap: str) -> bool:

@@ -67,6 +67,7 @@ class TierRules:
         cues = _read_cues(raw, files=files)
         self._rules = _read_rules(raw.get("rule", []), cues=cues)
         self._tiered = tiered | set(self._rules)
+        self._asked = {category: _asked_rules(category, self._rules.get(category, ())) for category in self._tiered}
         borders = raw.get("text", {})
         self._sentence_end = compile_words(borders.get("sentence_ends", ["。", "\n"]))
         self._clause_end = compile_words(borders.get("clause_ends", [","]))
@@ -93,36 +94,63 @@ class TierRules:
         if not any(span.category in self._tiered for span in decided):
             return tuple(decided)
         scene = Scene.of(note, sentence_end=self._sentence_end, clause_end=self._clause_end)
-        for category in (*self._rules, *sorted(self._tiered - set(self._rules))):
-            for _ in range(2 if self._asks_itself(category) else 1):
-                scene.decided = Counter(span.tier_rule for span in decided if span.tier_rule)
-                decided = [self._decide(scene, span) if span.category == category else span for span in decided]
+        decided = [self._forget(span) for span in decided]
+        for category in sorted({span.category for span in decided} & self._tiered, key=self._position):
+            decided = self._decide_category(category, decided, scene=scene)
+            if self._is_asked_again(category, decided):
+                decided = self._decide_category(category, decided, scene=scene)
         return tuple(decided)
 
-    def _asks_itself(self, category: str) -> bool:
-        prefix = f"{category}."
-        return any(
-            asked.startswith(prefix)
-            for rule in self._rules.get(category, ())
-            for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none)
-            for asked in cue.rules
+    def _forget(self, span: Span) -> Span:
+        """Tiers of an earlier pass must not count as knowledge of this one."""
+        is_stale = (
+            span.category in self._tiered and span.tier_rule and not span.tier_rule.startswith(_DECIDED_ELSEWHERE)
         )
+        return replace(span, tier=None, tier_rule="") if is_stale else span
+
+    def _position(self, category: str) -> tuple[int, str]:
+        order = list(self._rules)
+        return (order.index(category) if category in order else len(order), category)
+
+    def _is_asked_again(self, category: str, spans: Sequence[Span]) -> bool:
+        """Whether a rule of the category asks for a decision of the same category that was now made."""
+        asked = self._asked[category]
+        return bool(asked) and any(span.tier_rule.startswith(asked) for span in spans if span.category == category)
+
+    def _decide_category(self, category: str, spans: Sequence[Span], *, scene: Scene) -> list[Span]:
+        scene.decided = Counter(span.tier_rule for span in spans if span.tier_rule)
+        return [self._decide(scene, span) if span.category == category else span for span in spans]
 
     def _decide(self, scene: Scene, span: Span) -> Span:
         if span.tier is not None and span.tier_rule.startswith(_DECIDED_ELSEWHERE):
             return span
         known: dict[str, bool] = {}
-
-        def is_true(cue: Cue) -> bool:
-            if cue.name not in known:
-                known[cue.name] = holds(cue, scene, span)
-            return known[cue.name]
-
         for rule in self._rules.get(span.category, ()):
-            is_any = not rule.needs_any or any(is_true(cue) for cue in rule.needs_any)
-            if is_any and all(map(is_true, rule.needs_all)) and not any(map(is_true, rule.needs_none)):
+            if _matches(rule, scene=scene, span=span, known=known):
                 return replace(span, tier=rule.tier, tier_rule=rule.id)
         return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.default")
+
+
+def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]) -> bool:
+    """Whether the rule decides the span; ``known`` keeps what each cue said so that rules share the work."""
+    for cues, wanted in ((rule.needs_all, True), (rule.needs_none, False)):
+        for cue in cues:
+            if cue.name not in known:
+                known[cue.name] = holds(cue, scene, span)
+            if known[cue.name] is not wanted:
+                return False
+    for cue in rule.needs_any:
+        if cue.name not in known:
+            known[cue.name] = holds(cue, scene, span)
+        if known[cue.name]:
+            return True
+    return not rule.needs_any
+
+
+def _asked_rules(category: str, rules: Iterable[TierRule]) -> tuple[str, ...]:
+    """Prefixes of rule ids of the category itself that its rules ask for."""
+    cues = (cue for rule in rules for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none))
+    return tuple({asked for cue in cues for asked in cue.rules if asked.startswith(f"{category}.")})
 
 
 def _parse(text: str) -> dict[str, Any]:

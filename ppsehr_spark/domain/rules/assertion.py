@@ -7,6 +7,7 @@ Reference: annotation guideline v1, "Spans" and "Clarifications".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.assertion_vocabulary import Vocabulary, compile_vocabulary
 from ppsehr_spark.domain.rules.grammars import Grammar, GrammarContext, register_grammar
 
-#: Characters around an anchor word that one mention may take: negation and modifiers before, list and value behind.
-_BEFORE, _BEHIND = 20, 48
+#: Characters that negation, modifiers and the opening of an expression may take before an anchor word.
+_BEFORE = 20
 _CONFIDENCE = 0.9
 
 
@@ -37,17 +38,24 @@ class AssertionGrammar:
     def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
         """Non-overlapping mentions in order; rule id ``<category>.assertion.<shape of the mention>``."""
         is_shown: bool | None = None
-        for start, end in _windows(text.hits.get(self.list_name, ()), n_chars=len(text.text)):
-            for match in self.vocabulary.mention.finditer(text.text, start, end):
-                shape = match.lastgroup or ""
-                if shape == "mask" or match.end() == match.start():
-                    continue
-                if shape == "needs_evidence":
-                    is_shown = self.vocabulary.evidence.search(text.text) is not None if is_shown is None else is_shown
-                    if not is_shown:
-                        continue
+        for match in self._match_all(text):
+            shape = match.lastgroup or ""
+            if shape == "needs_evidence" and is_shown is None:
+                is_shown = self.vocabulary.evidence.search(text.text) is not None
+            if shape != "mask" and (shape != "needs_evidence" or is_shown):
                 rule = f"{self.category}.assertion.{shape}"
                 yield text.span(match.start(), match.end(), self.category, confidence=_CONFIDENCE, rule=rule)
+
+    def _match_all(self, text: NormalisedText) -> Iterator[re.Match[str]]:
+        """Matches that open at most ``_BEFORE`` characters before an anchor word, left to right, no overlaps."""
+        free_from = 0
+        for first, last in _openings(text.hits.get(self.list_name, ())):
+            for opening in self.vocabulary.opening.finditer(text.text, first, last + 2):
+                at = opening.start()
+                match = self.vocabulary.mention.match(text.text, at) if free_from <= at <= last else None
+                if match and match.end() > at:
+                    free_from = match.end()
+                    yield match
 
 
 @register_grammar("clinical_assertion")
@@ -65,13 +73,13 @@ def compile_assertion_grammar(context: GrammarContext) -> Grammar:
     return AssertionGrammar(category, list_name, vocabulary)
 
 
-def _windows(hits: Sequence[Hit], *, n_chars: int) -> list[tuple[int, int]]:
-    """Stretches around the hits, merged where they touch, in order."""
+def _openings(hits: Sequence[Hit]) -> list[tuple[int, int]]:
+    """Stretches ``[first, last]`` of positions where a mention of the hits can open, merged where they touch."""
     merged: list[tuple[int, int]] = []
-    for hit in sorted(hits, key=lambda h: h.start):
-        start, end = max(0, hit.start - _BEFORE), min(n_chars, hit.end + _BEHIND)
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+    for last in sorted({hit.start for hit in hits}):
+        first = max(0, last - _BEFORE)
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], last)
         else:
-            merged.append((start, end))
+            merged.append((first, last))
     return merged

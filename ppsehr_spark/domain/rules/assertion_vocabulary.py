@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ppsehr_spark.domain.first_characters import compile_guard
 from ppsehr_spark.domain.offsets import normalise_pattern, normalise_term
 from ppsehr_spark.errors import ConfigurationError
 
@@ -23,6 +24,7 @@ ROLES = {
     "需旁证": "needs_evidence", "旁证": "evidence", "不算": "mask",
 }  # fmt: skip
 _ANCHORED = ("term", "test", "valued", "needs_value", "needs_evidence")
+_OPENING = ("mask", "negation", "modifier", *_ANCHORED)
 _NOTHING = "(?!)"
 
 
@@ -31,11 +33,13 @@ class Vocabulary:
     """The compiled word list.
 
     Attributes:
-        mention: finds mentions; groups ``mask`` and ``needs_evidence`` say that a match is none, or a conditional one.
+        opening: finds positions where a mention may open.
+        mention: matches a mention; groups ``mask`` and ``needs_evidence``: the match is none, or a conditional one.
         evidence: what the note must show for a ``needs_evidence`` match.
         anchors: words near which mentions are looked for, normalised, in the usual letter cases.
     """
 
+    opening: re.Pattern[str]
     mention: re.Pattern[str]
     evidence: re.Pattern[str]
     anchors: frozenset[str]
@@ -61,6 +65,7 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
         anchors.update(needed if role in _ANCHORED else ())
     joined = {role: _join(sources) for role, sources in parts.items()}
     return Vocabulary(
+        opening=re.compile(compile_guard(joined[role] for role in _OPENING if joined[role] != _NOTHING)),
         mention=re.compile(_assemble(joined), re.IGNORECASE),
         evidence=re.compile(joined["evidence"], re.IGNORECASE),
         anchors=frozenset(form for anchor in anchors for form in _letter_cases(anchor)),
@@ -119,16 +124,17 @@ def _assemble(roles: dict[str, str]) -> str:
     test = rf"(?>{roles['modifier']}*{roles['test']}{roles['suffix']}*)"
     value = rf"{roles['link']}*{roles['value']}(?: ?{roles['value']})*"
     more = rf"(?:{roles['separator']}{unit}(?!{value}))*"
-    return "|".join(
-        (
-            rf"(?P<mask>{roles['mask']})",
-            rf"(?P<valued>{roles['negation']}?{roles['valued']})",
-            rf"(?P<negated>{roles['negation']}{roles['gap']}*(?:{test}{value}|{unit}{more}))",
-            rf"(?P<tests>{test}(?:{roles['separator']}{test})*{value})",
-            rf"(?P<needs_value>{roles['needs_value']}{value})",
-            rf"(?P<shared>{unit}(?:{roles['separator']}{unit})+(?={roles['shared']}){value})",
-            rf"(?P<single>{unit}{value})",
-            rf"(?P<needs_evidence>{roles['needs_evidence']})",
-            rf"(?P<list>{unit}{more})",
-        )
+    # A position that opens neither a trap, a negation nor an item is left at once.
+    item = rf"(?={roles['modifier']}|{roles['test']}|{roles['term']})"
+    shapes = (
+        rf"(?P<mask>{roles['mask']})",
+        rf"(?P<valued>{roles['negation']}?{roles['valued']})",
+        rf"(?P<negated>{roles['negation']}{roles['gap']}*(?:{test}{value}|{unit}{more}))",
+        rf"(?P<needs_value>{roles['needs_value']}{value})",
+        rf"(?P<tests>{item}{test}(?:{roles['separator']}{test})*{value})",
+        rf"(?P<shared>{item}{unit}(?:{roles['separator']}{unit})+(?={roles['shared']}){value})",
+        rf"(?P<single>{item}{unit}{value})",
+        rf"(?P<needs_evidence>{roles['needs_evidence']})",
+        rf"(?P<list>{item}{unit}{more})",
     )
+    return "|".join(shapes)
