@@ -89,12 +89,12 @@ def redact(mention: Mention, tools: Toolbox) -> str:
 
 
 def draw_surrogate(mention: Mention, tools: Toolbox) -> str | None:
-    """A fictional value of the same form; ``surrogate:NAME`` borrows the generator of another category."""
-    kind = mention.operation.argument or mention.category
-    if kind == "NAME":
+    """A fictional value of the same form, by the generator the operation names, else that of the category."""
+    kind = mention.operation.argument or _KIND_OF.get(mention.category, "form")
+    if kind == "person_name":
         scope = (mention.patient_key, str(mention.attempt))
         return draw_name(mention.value, fiction=tools.fiction, key=tools.key, scope=scope)
-    core = hospital_core(mention.value, tools.fiction) if kind == "HOSPITAL" else "".join(mention.value.split())
+    core = hospital_core(mention.value, tools.fiction) if kind == "hospital" else "".join(mention.value.split())
     draw = Draw(tools.key, kind, core, mention.patient_key, str(mention.attempt))
     generator = _GENERATORS.get(kind)
     return generator(mention.value, tools.fiction, draw) if generator else draw_form(mention.value, draw)
@@ -124,11 +124,18 @@ def read_trimester(value: str) -> str:
     return "妊娠中期" if n_weeks < _THIRD_TRIMESTER_WEEK else "妊娠晚期"
 
 
+_KIND_OF = {
+    "NAME": "person_name",
+    "ID": "resident_id",
+    "CONTACT": "phone",
+    "ADDRESS": "address",
+    "HOSPITAL": "hospital",
+}
 _GENERATORS: Mapping[str, Callable[[str, Fiction, Draw], str | None]] = {
-    "ID": draw_id,
-    "CONTACT": draw_contact,
-    "ADDRESS": draw_address,
-    "HOSPITAL": draw_hospital,
+    "resident_id": draw_id,
+    "phone": draw_contact,
+    "address": draw_address,
+    "hospital": draw_hospital,
 }
 _OPERATORS: Mapping[str, Callable[[Mention, Toolbox], str | None]] = {
     "keep": keep,

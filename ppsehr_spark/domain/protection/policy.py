@@ -16,6 +16,9 @@ from ppsehr_spark.errors import ConfigurationError
 
 PROTECTION_FILE = "protection.toml"
 OPERATORS = ("keep", "placeholder", "mask", "surrogate", "generalise", "redact")
+#: Kinds of fictional text; a bare kind is short for ``surrogate:<kind>``. ``form`` keeps the form of any code.
+KINDS = ("person_name", "resident_id", "phone", "address", "hospital", "form")
+_ARGUMENTS = {"generalise": ("province", "city", "county"), "surrogate": KINDS}
 _TIERS = ("tier1", "tier2", "tier3")
 _HIGHEST_TIER = 3
 
@@ -89,10 +92,28 @@ def choose_operation(policy: Policy, *, category_id: str, category: Category | N
     return fallback if fallback and fallback.operator != "keep" else Operation("placeholder")
 
 
+def check_fallbacks(categories: Mapping[str, Category]) -> None:
+    """Refuse a category file whose ``surrogate`` names no operator.
+
+    Raises:
+        ConfigurationError: ``CATEGORY_FILE`` with file and key.
+    """
+    for category in categories.values():
+        if parse_operation(category.surrogate) is None:
+            hint = f"must be one of {', '.join((*OPERATORS, *KINDS))}"
+            raise ConfigurationError("CATEGORY_FILE", file=f"categories/{category.id}.toml", key="surrogate", hint=hint)
+
+
 def parse_operation(text: str) -> Operation | None:
-    """``operator`` or ``operator:argument``; ``None`` when there is no such operator."""
+    """``operator``, ``operator:argument`` or a kind of surrogate; ``None`` when there is no such thing.
+
+    ``generalise`` takes ``province``, ``city`` or ``county``, ``surrogate`` takes one of ``KINDS``.
+    """
     operator, _, argument = text.partition(":")
-    return Operation(operator, argument) if operator in OPERATORS else None
+    if text in KINDS:
+        return Operation("surrogate", text)
+    is_known = operator in OPERATORS and (not argument or argument in _ARGUMENTS.get(operator, ()))
+    return Operation(operator, argument) if is_known else None
 
 
 def _build_policy(policy_id: str, table: Mapping[str, Any]) -> Policy:
@@ -121,7 +142,7 @@ def _read_entry(entry: object, key: str) -> tuple[Operation, ...]:
 def _read_operation(text: object, key: str) -> Operation:
     operation = parse_operation(text) if isinstance(text, str) else None
     if operation is None:
-        raise _refusal(key, f"must be one of {', '.join(OPERATORS)}")
+        raise _refusal(key, f"must be one of {', '.join((*OPERATORS, *KINDS))}")
     return operation
 
 

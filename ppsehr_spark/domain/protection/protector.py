@@ -16,7 +16,7 @@ from daachorse import CharwiseDoubleArrayAhoCorasick
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.protection.fiction import load_fiction
 from ppsehr_spark.domain.protection.operators import Mention, Toolbox, apply_operation
-from ppsehr_spark.domain.protection.policy import Operation, Policy, choose_operation, load_policies
+from ppsehr_spark.domain.protection.policy import Operation, Policy, check_fallbacks, choose_operation, load_policies
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
 from ppsehr_spark.errors import InputError, UsageError
 
@@ -100,7 +100,9 @@ def compile_protector(files: ConfFiles, policy: str, hmac_key: bytes) -> Protect
     policies = load_policies(files)
     if policy not in policies:
         raise UsageError("UNKNOWN_POLICY", policy=policy, hint=f"one of {', '.join(policies)}")
-    return Protector(policies[policy], load_categories(files), Toolbox(load_fiction(files), hmac_key))
+    categories = load_categories(files)
+    check_fallbacks(categories)
+    return Protector(policies[policy], categories, Toolbox(load_fiction(files), hmac_key))
 
 
 def _build_regions(protector: Protector, text: str, spans: Sequence[Span]) -> list[Region]:
