@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -31,6 +32,9 @@ from ppsehr_spark.lake.audit_log import append_entry
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+
+#: An error of ours quoted inside a foreign one (Spark and Ray repeat the worker's traceback); its fields are safe.
+_WORKER_ERROR = re.compile(r"ppsehr_spark\.errors\.\w+: ([A-Z][A-Z_]+(?: [a-z_]+=[\w.:+-]+)*)")
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,8 @@ def describe_exception(error: BaseException) -> str:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    cause = getattr(error, "getCondition", None)
-    condition = cause() if callable(cause) else None
-    return f"error={type(error).__name__} at={at}" + (f" condition={condition}" if condition else "")
+    worker = _WORKER_ERROR.search(str(error))
+    return f"error={type(error).__name__} at={at}" + (f" worker: {worker[1]}" if worker else "")
 
 
 def new_run_id() -> str:

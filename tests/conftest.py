@@ -14,13 +14,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
+def event_log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared session writes its event log, for the search for canaries."""
+    return tmp_path_factory.mktemp("spark-events")
+
+
+@pytest.fixture(scope="session")
+def spark(event_log_folder: Path) -> Iterator[Any]:
     """The one JVM of the test run, configured by the same properties files as a spark-submit with profile ci."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_CONF_DIR"] = str(ROOT / "conf" / "spark")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     properties = ROOT / "conf" / "spark" / "ci.conf"
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults pyspark-shell"
+    events = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.dir=file://{event_log_folder}"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults {events} pyspark-shell"
     before = Path.cwd()
     os.chdir(ROOT)  # spark.jars is relative to the checkout
     from pyspark.sql import SparkSession

@@ -83,7 +83,7 @@ def test_every_bad_row_is_listed_with_file_row_field_and_reason(landed: tuple[La
         ("patients/a.csv", 3, "birth_date", "BAD_DATE"),
         ("notes/a.jsonl", 3, "", "DUPLICATE_KEY"),
         ("notes/a.jsonl", 4, "text", "NULL_BYTE"),
-        ("notes/a.jsonl", 7, "text", "MISSING_FIELD"),
+        ("notes/a.jsonl", 7, "patient_id", "MISSING_FIELD"),
         ("notes/empty.jsonl", 0, "", "EMPTY_FILE"),
         ("notes/gbk.jsonl", 1, "", "INVALID_ENCODING"),
     }

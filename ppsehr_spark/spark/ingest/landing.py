@@ -6,6 +6,7 @@ Knows: the Spark side of ingest. Must not know: formats and types (``records``, 
 from __future__ import annotations
 
 import fnmatch
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +130,7 @@ def _land(
 def _read_file(uri: str, converter: Converter) -> Iterator[dict[str, Any]]:
     """Rows of one file as dictionaries; rejects carry ``_field`` and ``_reason``."""
     filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
-    with filesystem.open_input_stream(path, compression=None) as stream:
+    with io.BufferedReader(filesystem.open_input_stream(path, compression=None)) as stream:
         for item in read_records(stream, converter.group, is_gzip=path.endswith(".gz")):
             outcome = item if isinstance(item, Reject) else converter.convert(item)
             place = {"_file": converter.file, "_row": item.row}

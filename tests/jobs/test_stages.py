@@ -1,0 +1,143 @@
+"""Every stage from ingest to publish on real Spark and Delta, with an eighth category that is one conf file.
+
+The annotate stage runs in a process of its own, as it always does: no process holds both Spark and Ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.schemas import TableSpec
+from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.runtime import run_job
+
+pytestmark = pytest.mark.spark
+ROOT = Path(__file__).resolve().parent.parent.parent
+CANARIES = ("欧阳金丝雀", "13900001234", "沪Z·88Q66", "金丝雀路77号")
+PLATE = """
+id = "PLATE"
+name = "车牌号"
+priority = 60
+surrogate = "placeholder"
+
+[prompt]
+definition = "机动车号牌。"
+examples_yes = ["沪A·12345"]
+examples_no = ["L4/5"]
+
+[[pattern]]
+id = "PLATE.form"
+regex = '[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z]·?[A-Z0-9]{5}'
+confidence = 0.95
+"""
+TEXTS = (
+    "姓名：欧阳金丝雀,女,33岁,电话13900001234,住上海市徐汇区金丝雀路77号3幢502室。车牌沪Z·88Q66。否认梅毒病史。",
+    "患者一般情况可,神志清,对答切题。双肺呼吸音清,未闻及干湿性啰音。",
+    "今日王主任查房,示:患者病情平稳,继续目前治疗。",
+)
+
+
+def _write_source(root: Path) -> None:
+    for name in ("patients", "encounters", "notes", "gold"):
+        (root / name).mkdir(parents=True)
+    lines = [
+        {"note_id": str(i), "patient_id": f"p{i}", "note_type": "日常病程记录", "noted_at": "2023-05-01", "text": text}
+        for i, text in enumerate(TEXTS)
+    ]
+    optional = {"encounter_id": "", "department": "内科"}
+    rows = [json.dumps({**line, **optional}, ensure_ascii=False) for line in lines]
+    (root / "notes" / "a.jsonl").write_text("\n".join([*rows, "{" + CANARIES[0]]) + "\n", encoding="utf-8")
+
+
+def _run(stage: str, arguments: list[str]) -> int:
+    return run_job(importlib.import_module(f"jobs.{stage}").STAGE, arguments)
+
+
+def _run_all(base: Path, common: list[str]) -> dict[str, int]:
+    codes = {"ingest": _run("ingest", [*common, "--source", str(base / "source")])}
+    codes["partition"] = _run("partition", common)
+    command = [sys.executable, "-m", "jobs.annotate", *common, "--set", "annotate.engine=rules"]
+    codes["annotate"] = subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
+    return {**codes, **{stage: _run(stage, common) for stage in ("tier", "protect", "publish")}}
+
+
+@pytest.fixture(scope="module")
+def run(spark: Any, tmp_path_factory: pytest.TempPathFactory, key_file: str) -> tuple[Lake, Path, list[str]]:
+    base = tmp_path_factory.mktemp("stages")
+    _write_source(base / "source")
+    shutil.copytree(ROOT / "conf", base / "conf")
+    (base / "conf" / "categories" / "PLATE.toml").write_text(PLATE, encoding="utf-8")
+    lake = Lake(str(base / "lake"))
+    common = ["--lake", lake.uri, "--profile", "ci", "--conf", str(base / "conf")]
+    common += ["--set", f'identity.key_file="{key_file}"', "--set", "ingest.max_reject_share=0.5"]
+    codes = _run_all(base, common)
+    assert set(codes.values()) == {0}, codes
+    return lake, base, common
+
+
+def _by_source_id(lake: Lake, spec: TableSpec) -> dict[str, dict[str, Any]]:
+    ids = {r["note_key"]: r["source_note_id"] for r in lake.read(schemas.NOTES).to_pylist()}
+    return {ids[r["note_key"]]: r for r in lake.read(spec).to_pylist()}
+
+
+def test_an_eighth_category_of_one_conf_file_reaches_the_release(run: tuple[Lake, Path, list[str]]) -> None:
+    spans = _by_source_id(run[0], schemas.ANNOTATIONS)["0"]["spans"]
+    assert [TEXTS[0][s["start"] : s["end"]] for s in spans if s["category"] == "PLATE"] == ["沪Z·88Q66"]
+    assert "【车牌号】" in _by_source_id(run[0], schemas.RELEASED_NOTES)["0"]["text"]
+
+
+def test_what_is_protected_keeps_its_prose(run: tuple[Lake, Path, list[str]]) -> None:
+    protected = _by_source_id(run[0], schemas.PROTECTED_NOTES)
+    assert protected["1"]["text"] == TEXTS[1]
+    assert not any(canary in protected["0"]["text"] for canary in CANARIES)
+    assert protected["2"]["text"].endswith("主任查房,示:患者病情平稳,继续目前治疗。") and protected["2"]["text"] != TEXTS[2]
+    assert {row["noted_month"] for row in protected.values()} == {"2023-04"}, "months are UTC: 2023-05-01 in China"
+
+
+def test_running_again_changes_no_table(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, base, common = run
+    data = [spec for spec in schemas.TABLES.values() if spec.zone != "control"]
+    before = {spec.full_name: lake.version(spec) for spec in data}
+    assert set(_run_all(base, common).values()) == {0}
+    assert {spec.full_name: lake.version(spec) for spec in data} == before
+
+
+def test_a_forced_run_leaves_the_same_rows(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
+    specs = (schemas.RULE_ANNOTATIONS, schemas.ANNOTATIONS, schemas.PROTECTED_NOTES)
+    before = [lake.read(spec).sort_by("note_key") for spec in specs]
+    assert [_run(stage, [*common, "--force"]) for stage in ("partition", "tier", "protect")] == [0, 0, 0]
+    assert [lake.read(spec).sort_by("note_key") for spec in specs] == before
+
+
+def test_a_changed_policy_rewrites_protected_notes_and_nothing_before_them(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
+    version = lake.version(schemas.ANNOTATIONS)
+    strict = [*common, "--set", "protect.policy=strict"]
+    assert [_run(stage, strict) for stage in ("tier", "protect")] == [0, 0]
+    assert "【姓名】" in _by_source_id(lake, schemas.PROTECTED_NOTES)["0"]["text"]
+    assert lake.version(schemas.ANNOTATIONS) == version
+    assert _run("protect", [*common, "--force"]) == 0
+
+
+def test_no_log_holds_a_canary(
+    run: tuple[Lake, Path, list[str]], event_log_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("partition", [*run[2], "--force", "--explain"]) == 0
+    logs = [p for p in Path(run[0].uri).rglob("*") if p.is_file() and "_delta_log" in p.parts]
+    logs += [p for p in event_log_folder.rglob("*") if p.is_file()]
+    assert len(logs) > 10
+    said = "".join(capfd.readouterr())
+    assert "partition: ok" in said
+    for canary in CANARIES:
+        assert canary not in said
+        assert [p.name for p in logs if canary.encode() in p.read_bytes()] == []
