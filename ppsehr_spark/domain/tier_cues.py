@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from ppsehr_spark.domain.first_characters import compile_guard
 from ppsehr_spark.domain.notes import Note, Span
 
-#: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else.
-PLACES = ("span", "whole_span", "before", "after", "clause", "sentence", "note")
+#: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else;
+#: ``around``: the sentence with ``SPAN_MARK`` in the place of the span, so that a pattern can name both sides.
+PLACES = ("span", "whole_span", "before", "after", "around", "clause", "sentence", "note")
+SPAN_MARK = "□"
 
 _WIDTH_FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _FOLD = _WIDTH_FOLD | {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
@@ -62,6 +64,7 @@ class Cue:
         sex: holds only for notes of this sex or of unknown sex.
         note_types: holds when the note's form contains one of these.
         rules: holds when another span of the note was decided by a rule whose id starts with one of these.
+        any_of: other cues; holds when one of them does.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Cue:
     sex: str = ""
     note_types: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    any_of: tuple[Cue, ...] = ()
 
 
 @dataclass
@@ -115,6 +119,8 @@ def holds(cue: Cue, scene: Scene, span: Span) -> bool:
     """Whether the cue is true for this span of this note."""
     if cue.sex and scene.note.sex not in ("", cue.sex):
         return False
+    if cue.any_of:
+        return any(holds(part, scene, span) for part in cue.any_of)
     if cue.rules:
         return _is_decided(cue.rules, scene=scene, span=span)
     if cue.note_types and any(kind in scene.note.note_type for kind in cue.note_types):
@@ -144,6 +150,8 @@ def _holds_near(cue: Cue, *, scene: Scene, span: Span) -> bool:
     if cue.where == "whole_span":
         return _is_covered(cue, scene.text[span.start : span.end])
     start, end = scene.bounds(span, is_clause=cue.where == "clause", within=cue.within)
+    if cue.where == "around":
+        return _is_any(cue, f"{scene.text[start : span.start]}{SPAN_MARK}{scene.text[span.end : end]}")
     if cue.where == "before":
         piece = scene.text[start : span.start]
         return any(_is_free(cue.stop, piece[hit.end("hit") :]) for hit in _hits(cue, piece))

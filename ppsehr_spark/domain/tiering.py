@@ -24,7 +24,7 @@ _HIGHEST = 3
 _DECIDED_ELSEWHERE = ("qwen", "person")
 _CUE_KEYS = {
     "where", "words", "patterns", "except", "stop", "stop_patterns", "stop_except", "file", "within",
-    "at_least", "below", "age", "sex", "note_types", "rules",
+    "at_least", "below", "age", "sex", "note_types", "rules", "any_of",
 }  # fmt: skip
 _RULE_KEYS = {"id", "category", "tier", "all", "any", "none", "why"}
 
@@ -149,7 +149,8 @@ def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]
 
 def _asked_rules(category: str, rules: Iterable[TierRule]) -> tuple[str, ...]:
     """Prefixes of rule ids of the category itself that its rules ask for."""
-    cues = (cue for rule in rules for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none))
+    named = [cue for rule in rules for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none)]
+    cues = [*named, *(part for cue in named for part in cue.any_of)]
     return tuple({asked for cue in cues for asked in cue.rules if asked.startswith(f"{category}.")})
 
 
@@ -180,7 +181,17 @@ def _expand(words: Iterable[str], *, lists: Mapping[str, Sequence[str]], key: st
 
 def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
     lists = raw.get("words", {})
-    return {name: _read_cue(name, entry, lists=lists, files=files) for name, entry in raw.get("cue", {}).items()}
+    cues: dict[str, Cue] = {}
+    for name, entry in raw.get("cue", {}).items():
+        parts = _named_cues(entry.get("any_of", ()), cues=cues, key=f"cue.{name}.any_of")
+        cues[name] = replace(_read_cue(name, entry, lists=lists, files=files), any_of=parts)
+    return cues
+
+
+def _named_cues(names: Sequence[str], *, cues: Mapping[str, Cue], key: str) -> tuple[Cue, ...]:
+    if any(name not in cues for name in names):
+        raise _wrong(key, "names a cue that does not stand above it in the file")
+    return tuple(cues[name] for name in names)
 
 
 def _read_cue(name: str, entry: Mapping[str, Any], *, lists: Mapping[str, Sequence[str]], files: ConfFiles) -> Cue:
@@ -239,10 +250,7 @@ def _read_rule(entry: Mapping[str, Any], *, cues: Mapping[str, Cue]) -> TierRule
     if not str(entry.get("id", "")).startswith(f"{entry.get('category')}.{entry['tier']}."):
         raise _wrong(key, "id must start with category and tier")
 
-    def named(field: str) -> tuple[Cue, ...]:
-        for name in entry.get(field, ()):
-            if name not in cues:
-                raise _wrong(f"{key}.{field}", "names a cue that the file does not have")
-        return tuple(cues[name] for name in entry.get(field, ()))
-
-    return TierRule(entry["id"], entry["category"], entry["tier"], named("all"), named("any"), named("none"))
+    needed = {
+        field: _named_cues(entry.get(field, ()), cues=cues, key=f"{key}.{field}") for field in ("all", "any", "none")
+    }
+    return TierRule(entry["id"], entry["category"], entry["tier"], needed["all"], needed["any"], needed["none"])
