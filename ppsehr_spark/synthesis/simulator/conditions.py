@@ -20,7 +20,15 @@ VENEREAL = frozenset({"syphilis", "gonorrhea", "hiv", "warts", "herpes", "urethr
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One row of ``conditions.tsv``; ages in years, ``stay_days`` the mean stay, ``mortality`` per stay at 50-75 years."""
+    """One row of ``conditions.tsv``.
+
+    Attributes:
+        age_low: youngest age in years; ``age_high`` the oldest.
+        stay_days: mean length of stay in days.
+        mortality: share of stays that end in death at 50-75 years.
+        setting: where it is treated, or which pregnancy or venereal disease it is.
+        onset: ``acute``, ``subacute`` or ``chronic``.
+    """
 
     code: str
     name: str
@@ -32,6 +40,7 @@ class Condition:
     stay_days: int
     mortality: float
     setting: str
+    onset: str
     symptoms: tuple[str, ...]
     signs: tuple[str, ...]
     drugs: tuple[str, ...]
@@ -69,7 +78,7 @@ def _build_condition(row: dict[str, str]) -> Condition:
              ("symptoms", "signs", "drugs", "imaging", "labs")}  # fmt: skip
     return Condition(
         row["code"], row["name"], row["department"], row["sex"], int(row["age_low"]), int(row["age_high"]),
-        float(row["weight"]), int(row["stay_days"]), float(row["mortality"]), row["setting"],
+        float(row["weight"]), int(row["stay_days"]), float(row["mortality"]), row["setting"], row["onset"],
         parts["symptoms"], parts["signs"], parts["drugs"], row["operation"], parts["imaging"], parts["labs"],
     )  # fmt: skip
 

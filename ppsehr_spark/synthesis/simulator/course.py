@@ -13,7 +13,13 @@ from ppsehr_spark.synthesis.simulator.canaries import CanaryPatient, find_canary
 from ppsehr_spark.synthesis.simulator.conditions import VENEREAL, Condition, draw_condition, find_condition
 from ppsehr_spark.synthesis.simulator.dice import Dice
 from ppsehr_spark.synthesis.simulator.people import draw_id_number, draw_mobile, draw_name
-from ppsehr_spark.synthesis.simulator.places import Division, draw_division, draw_home, draw_own_hospital
+from ppsehr_spark.synthesis.simulator.places import (
+    Division,
+    draw_division,
+    draw_home,
+    draw_own_hospital,
+    find_division,
+)
 
 CHINA = timezone(timedelta(hours=8))
 
@@ -101,7 +107,10 @@ def _plant(persona: Persona) -> Persona:
     canary = persona.canary
     if canary is None:
         return persona
-    return replace(persona, id_number=canary.id_number, phone=canary.phone, address=canary.address)
+    home = find_division(canary.id_number[:6])
+    return replace(
+        persona, id_number=canary.id_number, phone=canary.phone, address=canary.address, home=home, birthplace=home
+    )
 
 
 def _draw_first_visit(dice: Dice, *, settings: SimulateSettings) -> datetime:

@@ -137,8 +137,12 @@ def _write_notes(
     flags = collect_flags(persona, visit)
     writer = Writer(dice, flags=flags, resolve=scene.resolve, recurrence=settings.recurrence, memory=memory)
     notes = []
-    for at, (note_type, place) in enumerate(plan_notes(dice, visit)):
-        scene.now = _time_note(visit, place)
+    timed = sorted((_time_note(visit, place), place, note_type) for note_type, place in plan_notes(dice, visit))
+    for at, (moment, place, note_type) in enumerate(timed):
+        scene.now = moment
+        if "birth" in flags and place > 0.3:
+            flags.discard("fetal")
+            flags.add("delivered")
         _set_occasional(dice, flags)
         text, spans = writer.write_note(note_type).finish()
         notes.append(SimulatedNote(
@@ -150,9 +154,12 @@ def _write_notes(
 
 
 def _time_note(visit: Visit, place: float) -> datetime:
-    """A whole minute between admission and discharge."""
-    minutes = int((visit.end - visit.start).total_seconds() / 60 * place)
-    return visit.start + timedelta(minutes=minutes)
+    """A whole minute between admission and discharge; wards write by day, so nights move to the morning."""
+    at = visit.start + timedelta(minutes=int((visit.end - visit.start).total_seconds() / 60 * place))
+    if visit.kind != "住院" or 7 <= at.hour < 22:
+        return at
+    moved = at.replace(hour=8, minute=10 + at.minute % 40) + timedelta(days=at.hour >= 22)
+    return min(max(moved, visit.start), visit.end)
 
 
 def _set_occasional(dice: Dice, flags: set[str]) -> None:

@@ -13,14 +13,19 @@ from ppsehr_spark.synthesis.simulator.draft import Fragment, join, mark
 
 _NAMES = read_toml("names")
 _SURNAMES, _SURNAME_WEIGHTS = split_weighted(_NAMES["surnames"])
-_WORDS = {key: tuple(_NAMES[key].split()) for key in (
-    "uyghur_given", "uyghur_father", "kazakh_given", "tibetan", "mongol", "yi")}  # fmt: skip
+_PEOPLES = ("uyghur", "kazakh", "tibetan", "mongol", "yi")
+_WORDS = {
+    key: tuple(_NAMES[key].split())
+    for key in (*(f"{people}_{sex}" for people in _PEOPLES for sex in ("male", "female")), "uyghur_father")
+}
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _FULL_WIDTH = str.maketrans("0123456789X-", "０１２３４５６７８９Ｘ－")
 _MOBILE_HEADS = ("134", "135", "136", "137", "138", "139", "150", "151", "152", "157", "158", "159", "166", "176",
                  "178", "180", "182", "183", "186", "187", "188", "189", "191", "198", "199")  # fmt: skip
-_AREA_CODES = ("010", "021", "022", "023", "024", "025", "027", "028", "029", "0311", "0351", "0371", "0411", "0512",
-               "0531", "0551", "0571", "0574", "0591", "0731", "0755", "0771", "0791", "0851", "0871", "0931")  # fmt: skip
+_AREA_CODES = (
+    "010", "021", "022", "023", "024", "025", "027", "028", "029", "0311", "0351", "0371", "0411", "0512",
+               "0531", "0551", "0571", "0574", "0591", "0731", "0755", "0771", "0791", "0851", "0871", "0931",
+)  # fmt: skip
 _MAIL_HOSTS = ("163.com", "126.com", "qq.com", "sina.com.cn", "outlook.com", "139.com", "hospital-mail.cn")
 _SYLLABLES = ("wang", "li", "zhang", "liu", "chen", "yang", "xiao", "min", "hua", "jun", "feng", "mei", "lin", "tao")
 
@@ -33,20 +38,17 @@ def draw_surname(dice: Dice) -> str:
 def draw_name(dice: Dice, *, sex: str, birth_year: int, surname: str = "") -> str:
     """A full name that fits sex and generation; about 3% minority names, some with ``·``."""
     if not surname and dice.chance(0.03):
-        return _draw_minority_name(dice)
+        return _draw_minority_name(dice, sex=sex)
     generation = "old" if birth_year < 1965 else "mid" if birth_year < 1998 else "new"
     pool: str = _NAMES[f"{generation}_{'male' if sex == 'M' else 'female'}"]
     given = dice.pick(pool) + (dice.pick(pool) if dice.chance(0.78) else "")
     return (surname or draw_surname(dice)) + given
 
 
-def _draw_minority_name(dice: Dice) -> str:
-    kind = dice.between(0, 4)
-    if kind == 0:
-        return f"{dice.pick(_WORDS['uyghur_given'])}·{dice.pick(_WORDS['uyghur_father'])}"
-    if kind == 1:
-        return f"{dice.pick(_WORDS['kazakh_given'])}·{dice.pick(_WORDS['uyghur_father'])}"
-    return dice.pick(_WORDS[("tibetan", "mongol", "yi")[kind - 2]])
+def _draw_minority_name(dice: Dice, *, sex: str) -> str:
+    people = dice.pick(_PEOPLES)
+    given = dice.pick(_WORDS[f"{people}_{'male' if sex == 'M' else 'female'}"])
+    return f"{given}·{dice.pick(_WORDS['uyghur_father'])}" if people in ("uyghur", "kazakh") else given
 
 
 def compute_id_check(digits: str) -> str:
@@ -61,6 +63,12 @@ def draw_id_number(dice: Dice, *, division: str, birth: date, sex: str) -> str:
     body = f"{division}{birth:%Y%m%d}{serial:03d}"
     check = compute_id_check(body)
     return body + (check if dice.chance(0.94) else str((int(check.replace("X", "0")) + dice.between(1, 8)) % 10))
+
+
+def draw_residence_permit(dice: Dice, *, birth: date) -> str:
+    """The 18 characters of a residence permit for residents of Hong Kong, Macao or Taiwan (81, 82, 83 0000)."""
+    body = f"{dice.pick(('810000', '820000', '830000'))}{birth:%Y%m%d}{dice.between(0, 999):03d}"
+    return body + compute_id_check(body)
 
 
 def write_id(dice: Dice, number: str) -> Fragment:

@@ -16,7 +16,7 @@ from ppsehr_spark.synthesis.simulator.datafiles import read_toml, split_weighted
 from ppsehr_spark.synthesis.simulator.dice import Dice
 from ppsehr_spark.synthesis.simulator.draft import Fragment, mark
 
-_PLACES = {key: value.split() for key, value in read_toml("places").items()}
+_PLACES: dict[str, list[str]] = {key: value.split() for key, value in read_toml("places").items()}
 _PROVINCES, _PROVINCE_WEIGHTS = split_weighted(read_toml("places")["province_weights"])
 _MUNICIPAL = ("北京市", "天津市", "上海市", "重庆市")
 _HANZI_NUMBERS = ("一", "二", "三", "四", "五", "六")
@@ -60,6 +60,16 @@ def draw_division(dice: Dice, *, province: str = "") -> Division:
     """A county-level division, by population of its province, or inside ``province``."""
     divisions, (names, weights) = _load_divisions()
     return dice.pick(divisions[province or dice.weighted(names, weights)])
+
+
+def find_division(code: str) -> Division:
+    """The county-level division of a code.
+
+    Raises:
+        StopIteration: no such code.
+    """
+    divisions, _ = _load_divisions()
+    return next(division for group in divisions.values() for division in group if division.code == code)
 
 
 def draw_road(dice: Dice) -> str:

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from ppsehr_spark.synthesis.simulator import obstetrics, venereal
+from ppsehr_spark.synthesis.simulator import obstetrics, venereal, vitals
 from ppsehr_spark.synthesis.simulator.conditions import load_labs
 from ppsehr_spark.synthesis.simulator.course import Persona, Visit, count_years
 from ppsehr_spark.synthesis.simulator.dice import Dice
 from ppsehr_spark.synthesis.simulator.draft import Fragment, join, mark
 from ppsehr_spark.synthesis.simulator.laboratory import write_abnormal, write_table
 from ppsehr_spark.synthesis.simulator.people import (
-    draw_mobile,
     draw_name,
+    draw_residence_permit,
     draw_surname,
     write_anonymous,
     write_email,
@@ -68,8 +68,10 @@ _WORKPLACES = (
 _ETHNIC = ("汉族", "汉族", "汉族", "汉族", "汉族", "汉族", "回族", "满族", "壮族", "土家族", "苗族")
 _PANELS = ("血常规", "肝肾功能", "电解质", "凝血功能", "血脂", "甲状腺功能", "尿常规")
 _IMAGES = ("胸部CT平扫", "腹部彩超", "头颅MRI", "心脏彩超", "胸部正位片", "颈部血管彩超", "腹部增强CT", "下肢静脉彩超")
+_PELVIC_IMAGES = ("盆腔彩超", "腹部彩超", "泌尿系彩超")
 _COUNTRIES = ("德国", "日本", "美国", "中国", "瑞士", "丹麦", "法国")
 _ROUTES = ("口服", "ivgtt", "iv", "皮下注射", "雾化吸入", "肌注")
+_PRESSURE_DRUGS = ("氨氯地平片", "硝苯地平控释片", "厄贝沙坦", "缬沙坦")
 _FREQUENCIES = ("qd", "bid", "tid", "q8h", "q12h", "qn", "st")
 
 
@@ -117,19 +119,34 @@ class Scene:
 def draw_fixed(dice: Dice, *, persona: Persona, visit: Visit) -> dict[str, str]:
     """Plain values that stay the same over one encounter."""
     condition = visit.condition
-    drugs = [dice.pick(condition.drugs), dice.pick(condition.drugs)]
+    at = dice.between(0, len(condition.drugs) - 1)
     return {
-        "drug1": drugs[0], "drug2": drugs[1], "code": condition.code, "dept": condition.department,
+        "drug1": condition.drugs[at], "drug2": condition.drugs[at - 1], "code": condition.code,
+        "dept": condition.department,
         "symptom": dice.pick(condition.symptoms or ("不适",)), "sign": dice.pick(condition.signs or ("一般情况可",)),
-        "dur": f"{dice.between(1, 11)}{dice.pick(('天', '天', '天', '周', '月', '年'))}"
-        if count_years(persona.birth_date, visit.start.date()) > 14 else f"{dice.between(1, 6)}天",
-        "drughtn": dice.pick(("氨氯地平片", "硝苯地平控释片", "厄贝沙坦", "缬沙坦")), "mrn": dice.digits(dice.between(6, 10)),
-        "bed": str(dice.between(1, 68)), "insno": dice.digits(dice.between(9, 12)), "job": dice.pick(_JOBS),
+        "dur": _draw_duration(dice, onset=condition.onset, age=count_years(persona.birth_date, visit.start.date())),
+        "drughtn": dice.pick(_PRESSURE_DRUGS), "mrn": dice.digits(dice.between(6, 10)),
+        "bed": str(dice.between(1, 68)), "insno": dice.digits(dice.between(9, 12)),
+        "job": _draw_job(dice, age=count_years(persona.birth_date, visit.start.date())),
         "ethnic": dice.pick(_ETHNIC), "sexword": "男" if persona.sex == "M" else "女",
         "amen": str(visit.weeks * 7 + dice.between(0, 6)), "weeks": obstetrics.write_weeks(dice, visit.weeks),
         "amen0": str(dice.between(34, 42)), "early": str(dice.between(6, 9)),
         "staydays": str(max(1, (visit.end.date() - visit.start.date()).days)),
     }  # fmt: skip
+
+
+def _draw_job(dice: Dice, *, age: int) -> str:
+    return "儿童" if age < 6 else "学生" if age < 18 else "退休" if age > 62 and dice.chance(0.6) else dice.pick(_JOBS)
+
+
+def _draw_duration(dice: Dice, *, onset: str, age: int) -> str:
+    """How long it has lasted, in the words of a chief complaint."""
+    if onset == "acute" or age < 3:
+        return dice.pick((f"{dice.between(1, 9)}天", f"{dice.between(2, 20)}小时", f"{dice.between(1, 5)}天", "半天"))
+    if onset == "subacute":
+        return dice.pick((f"{dice.between(1, 6)}周", f"{dice.between(1, 10)}月", f"{dice.between(10, 25)}天"))
+    years = max(1, min(16, age // 4))
+    return dice.pick((f"{dice.between(1, 11)}月", f"{dice.between(1, years)}年", f"{dice.between(1, years)}年余"))
 
 
 def _write_day(dice: Dice, day: date) -> str:
@@ -185,7 +202,7 @@ def _kids(scene: Scene) -> str:
 
 
 def _kin_age(scene: Scene) -> str:
-    return str(max(20, scene.age + scene.dice.between(-4, 5)))
+    return str(max(20, scene.age + scene.persona.wed_age % 7 - 3))
 
 
 def _company(scene: Scene) -> str:
@@ -198,7 +215,7 @@ def _company(scene: Scene) -> str:
 
 
 def _hospital(scene: Scene) -> Fragment:
-    division = scene.persona.home if scene.dice.chance(0.6) else draw_division(scene.dice)
+    division = scene.persona.home if scene.dice.chance(0.75) else draw_division(scene.dice)
     return mark(draw_hospital(scene.dice, division), "HOSPITAL")
 
 
@@ -234,7 +251,15 @@ def _somewhere(scene: Scene) -> Fragment:
 
 
 def _clock(scene: Scene) -> str:
-    return f"{scene.dice.between(0, 23):02d}:{scene.dice.between(0, 59):02d}"
+    return f"{scene.dice.between(6, 22):02d}:{scene.dice.between(0, 59):02d}"
+
+
+def _has_fever(scene: Scene) -> bool:
+    return "热" in scene.fixed["symptom"]
+
+
+def _has_hypertension(scene: Scene) -> bool:
+    return "htn" in scene.persona.chronic or scene.visit.condition.code.startswith("I10")
 
 
 def _titled(scene: Scene) -> Fragment:
@@ -273,6 +298,9 @@ SLOTS: dict[str, Callable[[Scene], Fragment | str]] = {
     "hospy": _hospital,
     "drtitle": _titled,
     "drtitle2": _titled,
+    "anon": lambda s: write_anonymous(s.dice, draw_surname(s.dice)),
+    "sibling": lambda s: mark(draw_name(s.dice, sex=s.dice.pick("MF"), birth_year=s.persona.birth_date.year), "NAME"),
+    "hkid": lambda s: mark(draw_residence_permit(s.dice, birth=s.persona.birth_date), "ID"),
     "outdr": lambda s: write_titled(s.dice, draw_surname(s.dice), _OUTSIDE_TITLES),
     "worker": lambda s: join(mark(draw_surname(s.dice), "NAME"), s.dice.pick(("师傅", "阿姨", "大姐"))),
     "disease": _disease,
@@ -285,7 +313,7 @@ SLOTS: dict[str, Callable[[Scene], Fragment | str]] = {
     "edc": lambda s: _write_day(s.dice, s.visit.start.date() + timedelta(weeks=40 - s.visit.weeks)),
     "pastdate": lambda s: obstetrics.write_past_year(s.dice, age=s.age, now=s.now.date(), wed_age=s.persona.wed_age),
     "imaging": lambda s: s.dice.pick(s.visit.condition.imaging),
-    "imgexam": lambda s: s.dice.pick(_IMAGES),
+    "imgexam": lambda s: s.dice.pick(_PELVIC_IMAGES if s.visit.condition.is_obstetric else _IMAGES),
     "abn": lambda s: write_abnormal(s.dice, s.visit.condition, load_labs()),
     "labtable": lambda s: write_table(s.dice, s.visit.condition, load_labs()),
     "panel": lambda s: s.dice.pick(_PANELS),
@@ -298,8 +326,14 @@ SLOTS: dict[str, Callable[[Scene], Fragment | str]] = {
     "barcode": lambda s: s.dice.digits(s.dice.pick((10, 12, 13))),
     "recno": lambda s: s.dice.pick(("", "CT", "US", "B")) + s.dice.digits(8),
     "postcode": lambda s: s.dice.pick("12345678") + s.dice.digits(5),
-    "newphone": lambda s: write_phone(s.dice, draw_mobile(s.dice)),
     "clock": _clock,
+    "nowtime": lambda s: f"{s.now:%H:%M}",
+    "temp": lambda s: vitals.write_temperature(s.dice, has_fever=_has_fever(s)),
+    "hr": lambda s: vitals.write_pulse(s.dice, age=s.age),
+    "rr": lambda s: vitals.write_breaths(s.dice, age=s.age),
+    "bp": lambda s: vitals.write_pressure(s.dice, age=s.age, has_hypertension=_has_hypertension(s)),
+    "height": lambda s: vitals.write_height(s.dice, age=s.age, sex=s.persona.sex),
+    "weight": lambda s: vitals.write_weight(s.dice, age=s.age, sex=s.persona.sex),
     "today": lambda s: _write_day(s.dice, s.now.date()),
     "adm": lambda s: _write_day(s.dice, s.visit.start.date()),
     "dis": lambda s: _write_day(s.dice, s.visit.end.date()),
