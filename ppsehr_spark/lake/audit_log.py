@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -146,11 +147,14 @@ def _walk(
     rows: Sequence[Mapping[str, Any]], head: Anchor | None, last: int, expected: Mapping[int, str]
 ) -> tuple[Anchor | None, int | None, str]:
     """Check one window that must end with sequence ``last``; (new head, first broken sequence, reason)."""
+    doubled = {row["sequence"] for row, following in pairwise(rows) if row["sequence"] == following["sequence"]}
     for row in rows:
         wanted = head.sequence + 1 if head else 1
         previous_hash = head.row_hash if head else GENESIS_HASH
         if row["sequence"] != wanted:
-            return (head, wanted, "MISSING") if row["sequence"] > wanted else (head, row["sequence"], "DUPLICATE")
+            return head, wanted, "MISSING"
+        if wanted in doubled:
+            return head, wanted, "DUPLICATE"
         if hash_row(row) != row["row_hash"]:
             return head, wanted, "CHANGED"
         if row["previous_hash"] != previous_hash:

@@ -6,6 +6,7 @@ ppsehr_spark.lake.views LAKE SQL`` runs one query with DuckDB, offline and witho
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ JOIN (SELECT release_id FROM release.releases ORDER BY released_at DESC, release
         "newest finished run of every stage | 各环节最近一次运行",
         ("control.runs",),
         """SELECT * FROM (
-  SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS position FROM control.runs)
-WHERE position = 1""",
+  SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
+WHERE recency = 1""",
     ),
 )
 
@@ -113,25 +114,38 @@ def table_ddl(spec: TableSpec) -> str:
     columns = ",\n".join(_column_ddl(field) for field in spec.schema)
     properties = ",\n".join(f"  '{name}' = '{value}'" for name, value in sorted(spec.properties.items()))
     return (
-        f"CREATE TABLE IF NOT EXISTS {spec.zone}.{spec.name} (\n{columns}\n) USING delta\n"
-        f"COMMENT {_quote(spec.description)}\nLOCATION '{LAKE_VARIABLE}/{spec.path}'\n"
+        f"CREATE TABLE IF NOT EXISTS {spec.full_name} (\n{columns}\n) USING delta\n"
+        f"COMMENT {_quote_spark(spec.description)}\nLOCATION '{LAKE_VARIABLE}/{spec.path}'\n"
         f"TBLPROPERTIES (\n{properties}\n);"
     )
 
 
 def spark_tables_script() -> str:
     """All schemas and tables for Spark SQL."""
-    schemas = [f"CREATE SCHEMA IF NOT EXISTS {zone};" for zone in ZONES]
-    return "\n\n".join(["\n".join(schemas), *(table_ddl(spec) for spec in TABLES.values())]) + "\n"
+    return "\n\n".join([_schemas_sql(), *(table_ddl(spec) for spec in TABLES.values())]) + "\n"
 
 
-def spark_views_script() -> str:
-    """All views for Spark SQL."""
-    scripts = (
-        f"CREATE OR REPLACE VIEW {view.full_name} COMMENT {_quote(view.description)} AS\n{view.spark_sql()};"
-        for view in VIEWS
+def spark_views_script(lake_uri: str = LAKE_VARIABLE, tables: frozenset[str] = frozenset(TABLES)) -> str:
+    """For a lake that exists: a read-only view per table under its name, then the derived views, for Spark SQL.
+
+    Views and not tables, because ``CREATE TABLE ... LOCATION`` on a missing table would write an empty one there.
+    """
+    root = lake_uri.rstrip("/")
+    views = {name: (spec.description, f"SELECT * FROM delta.`{root}/{spec.path}`") for name, spec in TABLES.items()}
+    present = {name: view for name, view in views.items() if name in tables}
+    present |= {v.full_name: (v.description, v.spark_sql()) for v in VIEWS if tables.issuperset(v.tables)}
+    return (
+        "\n\n".join(
+            [
+                _schemas_sql(),
+                *(
+                    f"CREATE OR REPLACE VIEW {name} COMMENT {_quote_spark(description)} AS\n{sql};"
+                    for name, (description, sql) in present.items()
+                ),
+            ]
+        )
+        + "\n"
     )
-    return "\n\n".join(scripts) + "\n"
 
 
 def duckdb_script(lake_uri: str = LAKE_VARIABLE, tables: frozenset[str] = frozenset(TABLES)) -> str:
@@ -148,13 +162,21 @@ def open_duckdb(lake: Lake) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     import_extension("delta", con=connection)
     connection.execute("LOAD delta")
-    present = frozenset(name for name, spec in TABLES.items() if lake.version(spec) is not None)
-    connection.execute(duckdb_script(lake.uri, present))
+    connection.execute(duckdb_script(lake.uri, list_tables(lake)))
     return connection
 
 
+def list_tables(lake: Lake) -> frozenset[str]:
+    """Full names of the tables that exist."""
+    return frozenset(name for name, spec in TABLES.items() if lake.version(spec) is not None)
+
+
+def _schemas_sql() -> str:
+    return "\n".join(f"CREATE SCHEMA IF NOT EXISTS {zone};" for zone in ZONES)
+
+
 def _duckdb_statements(root: str, tables: frozenset[str]) -> Iterator[str]:
-    yield "\n".join(f"CREATE SCHEMA IF NOT EXISTS {zone};" for zone in ZONES)
+    yield _schemas_sql()
     for name, spec in TABLES.items():
         if name in tables:
             place = _quote(f"{root}/{spec.path}")
@@ -167,7 +189,7 @@ def _duckdb_statements(root: str, tables: frozenset[str]) -> Iterator[str]:
 def _column_ddl(field: pa.Field) -> str:
     comment = (field.metadata or {}).get(b"comment", b"").decode()
     not_null = "" if field.nullable else " NOT NULL"
-    return f"  `{field.name}` {spark_type(field.type)}{not_null} COMMENT {_quote(comment)}"
+    return f"  `{field.name}` {spark_type(field.type)}{not_null} COMMENT {_quote_spark(comment)}"
 
 
 def _put_spans(sql: str, form: str) -> str:
@@ -182,12 +204,23 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _quote_spark(text: str) -> str:
+    """Spark joins adjacent literals, so a doubled quote would vanish; it wants a backslash."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def main(argv: list[str]) -> int:
-    """``LAKE SQL``: print the result of one query."""
+    """``LAKE SQL`` prints the result of one query; ``LAKE --spark`` and ``LAKE --duckdb`` print the views to create."""
     if len(argv) != 2:
-        print("usage: python -m ppsehr_spark.lake.views LAKE SQL", file=sys.stderr)
+        print('usage: python -m ppsehr_spark.lake.views LAKE "SQL" | --spark | --duckdb', file=sys.stderr)
         return 2
-    with open_duckdb(Lake(argv[0])) as connection:
+    lake = Lake(argv[0])
+    scripts = {"--spark": spark_views_script, "--duckdb": duckdb_script}
+    if argv[1] in scripts:
+        uri = lake.uri if "://" in lake.uri else os.path.abspath(lake.uri)
+        print(scripts[argv[1]](uri, list_tables(lake)))
+        return 0
+    with open_duckdb(lake) as connection:
         connection.sql(argv[1]).show(max_rows=200)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,25 @@ def settings() -> Settings:
 @pytest.fixture
 def fill(lake: Lake) -> Fill:
     """Overwrite one table with rows; missing columns are null."""
+    return lambda spec, rows: _write(lake, spec, rows)
 
-    def _fill(spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=spec.schema)
-        write_deltalake(lake.table_uri(spec), table, mode="overwrite", description=spec.description)
 
-    return _fill
+@pytest.fixture(scope="session")
+def _worked_folder(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Path:
+    folder = tmp_path_factory.mktemp("worked")
+    for name, rows in WORKED_ROWS.items():
+        _write(Lake(str(folder)), TABLES[name], rows)
+    publish_notes(Lake(str(folder)), settings, run_id="r1")
+    return folder
 
 
 @pytest.fixture
-def worked_lake(lake: Lake, fill: Fill, settings: Settings) -> Lake:
+def worked_lake(lake: Lake, _worked_folder: Path) -> Lake:
     """Four notes of two patients as a whole pipeline run leaves them, small enough to check by hand."""
-    for spec, rows in WORKED_ROWS.items():
-        fill(TABLES[spec], rows)
-    publish_notes(lake, settings, run_id="r1")
+    shutil.copytree(_worked_folder, lake.uri)
     return lake
+
+
+def _write(lake: Lake, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=spec.schema)
+    write_deltalake(lake.table_uri(spec), table, mode="overwrite", description=spec.description)
