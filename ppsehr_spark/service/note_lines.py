@@ -69,9 +69,9 @@ def read_span_line(raw: bytes) -> tuple[str, tuple[Span, ...]] | Refusal:
     note_id: str | int | None = None
     try:
         fields = _read_object(raw)
-        note_id = _read_id(fields, "note_id")
-        if fields.get("error"):
+        if fields.get("error"):  # such a line may have no id
             raise LineRefusedError("ERROR_LINE", "error")
+        note_id = _read_id(fields, "note_id")
         return str(note_id), tuple(_read_span(item, f"spans[{at}]") for at, item in enumerate(_read_spans(fields)))
     except LineRefusedError as error:
         return Refusal(error.refusal.reason, error.refusal.field, note_id)

@@ -107,9 +107,9 @@ def render_page(preview: Preview) -> str:
     parts: list[str] = []
     read_to = 0
     for span in preview.spans:
-        parts += (html.escape(preview.note.text[read_to : span.start]), _mark(preview, span, colours[span.category]))
+        parts += (_escape(preview.note.text[read_to : span.start]), _mark(preview, span, colours[span.category]))
         read_to = span.end
-    parts.append(html.escape(preview.note.text[read_to:]))
+    parts.append(_escape(preview.note.text[read_to:]))
     rows = "".join(_row(preview, span) for span in preview.spans)
     return (
         '<!doctype html><html lang="zh"><head><meta charset="utf-8"><title>标注预览</title>'
@@ -119,25 +119,29 @@ def render_page(preview: Preview) -> str:
 
 
 def _mark(preview: Preview, span: Span, colour: str) -> str:
-    shown = html.escape(preview.note.text[span.start : span.end])
-    reason = html.escape(f"{span.rule} {span.confidence:.2f} {span.tier_rule}".strip())
+    shown = _escape(preview.note.text[span.start : span.end])
+    reason = _escape(f"{span.rule} {span.confidence:.2f} {span.tier_rule}".strip())
     doubt = "" if preview.is_accepted(span) else ' class="doubt"'
-    label = html.escape(preview.label(span))
+    label = _escape(preview.label(span))
     return f'<mark{doubt} style="background:{colour}" title="{reason}">{shown}<sub>{label}</sub></mark>'
 
 
 def _row(preview: Preview, span: Span) -> str:
     value = preview.note.text[span.start : span.end]
     cells = (value, preview.label(span), span.tier or "", f"{span.confidence:.2f}", f"{span.rule} {span.tier_rule}")
-    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td>{_escape(str(cell))}</td>" for cell in cells) + "</tr>"
 
 
 def _assign(preview: Preview, colours: Sequence[str] | Sequence[int]) -> dict[str, str]:
     return {name: str(colours[at % len(colours)]) for at, name in enumerate(preview.engine.categories)}
 
 
+def _escape(text: str) -> str:
+    return html.escape(_printable(text))
+
+
 def _printable(text: str) -> str:
-    """Control characters of a note must not drive the terminal."""
+    """Control characters of a note must not drive the terminal; a page has no use for them."""
     return "".join(char if char in "\n\t" or char.isprintable() else "\ufffd" for char in text)
 
 
