@@ -59,7 +59,7 @@ def read_places(context: GrammarContext) -> dict[str, str]:
 def _read_full_names() -> Iterator[tuple[str, str]]:
     for revision in GB2260_REVISIONS.values():
         for code, name in revision.items():
-            if name not in _NOT_PLACES:
+            if name not in _NOT_PLACES and len(name) > 1:
                 yield name, "P" if code % 10000 == 0 else "C" if code % 100 == 0 else "D"
     yield from _walk_areas(AREAS, "P")
 
@@ -68,7 +68,7 @@ def _walk_areas(areas: Iterable[Mapping[str, object]], kind: str) -> Iterator[tu
     for area in areas:
         name, children = str(area["name"]), area.get("children")
         level = "D" if len(str(area["code"])) == 6 else kind
-        if name not in _NOT_PLACES:
+        if name not in _NOT_PLACES and len(name) > 1:
             yield name, level
         if isinstance(children, list):
             yield from _walk_areas(children, "C")

@@ -13,7 +13,7 @@ must occur in the text) and ``min_digits`` (the text must hold a number of so ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,19 @@ class PatternRecogniser:
     needs: tuple[str, ...]
     min_digits: int
 
-    def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
-        """Every match that context and validator allow."""
-        if text.longest_number < self.min_digits or (self.needs and not any(w in text.text for w in self.needs)):
-            return
+    def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
+        """Every match that context and validator allow; texts that cannot hold one are not searched."""
+        return self._search(text) if self._may_occur(text) else ()
+
+    def _may_occur(self, text: NormalisedText) -> bool:
+        if text.longest_number < self.min_digits:
+            return False
+        for word in self.needs:
+            if word in text.text:
+                return True
+        return not self.needs
+
+    def _search(self, text: NormalisedText) -> Iterator[Span]:
         for match in self.regex.finditer(text.text):
             start, end = match.span(self.group)
             confidence = self._rate(text.text, start, end)

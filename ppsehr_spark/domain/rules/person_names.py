@@ -1,7 +1,8 @@
-"""The grammar of personal names in notes: labels, titles, kin, signatures, repeats.
+"""The grammar of personal names in notes: labels, titles, kin, signatures, table cells, repeats.
 
 Knows: where a name stands in a Chinese medical record. Must not know: other categories.
-Reference: annotation guideline v1, row NAME. Word lists: ``lexicons/name_labels.tsv`` (column 2: label, title, kin).
+Reference: annotation guideline v1, row NAME. Words: ``lexicons/name_labels.tsv`` (column 2: label, weak_label, title,
+kin, verb), ``lexicons/eponyms.tsv``.
 """
 
 from __future__ import annotations
@@ -13,25 +14,35 @@ from dataclasses import dataclass
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
-from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading, is_hanzi
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NameReader, NameReading, is_hanzi
 
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}[:：][ \u3000]{0,6}|[ ]{1,8}(?=[^ \n])")
-_NEXT = re.compile(r"[ ]{0,2}[、,/;，和及与][ ]{0,2}|[ ]{1,3}")
-_SEX_AFTER = re.compile(r"[ ]{0,2}[,，、(（][ ]?(?:男|女)(?:[,，、;。)） ]|性|[0-9])|[ ]{1,4}(?:男|女)(?:性|[,，、 ]|[0-9])")
-_KIN_AFTER = re.compile(
-    r"[(（](?:患者|病人)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|儿媳|女婿|媳妇|父子|母子|父女|母女|夫妻|朋友|同事|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|外婆|外公|奶奶|爷爷)(?:关系)?[)）]"
+_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+_NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
+_SEX_AFTER = re.compile(
+    r"[ ]{0,2}[,、(][ ]?(?:男|女)(?:[,、;。)） ]|性|[0-9])|[ ]{1,4}(?:男|女)(?:性|[,、 ]|[0-9])|[ ]{0,2}[,、(][ ]?[0-9]{1,3}岁"
 )
-_LEFT_STOP = re.compile(
-    r"(?:请|由|经|随|遵|与|和|及|同|跟|找|让|叫|示|报|报告|嘱|予|向|请示|告知|通知|联系|汇报|电话|今日?|今晨|昨日|上午|下午|后|前|日|时|院|科|区|组|室|医师|医生|主任|主治|护士|"
-    r"家属|患者|病人|患儿|产妇|者|员|为|是|在|到|因|经管|主管|管床|上级|值班|主持|教授|博士|名|字|的|邀|邀请|陪|之|子|女|父|母|夫|妻|兄|弟|姐|妹|诉|有|被|把|对|给|于|从|按|据|陪同|称|说|当班|麻醉|会诊|外请|特请|现|师|士|专家|代|系|叫做|名叫|委托|授权|至|于|经过|此|再次|再|拟|故|已|特|我)$"
+_KIN_AFTER = re.compile(
+    r"\((?:系|为|是)?(?:患者|病人)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|"
+    r"儿媳|女婿|媳妇|父子|母子|父女|母女|夫妻|朋友|同事|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|外婆|外公|奶奶|爷爷|长子|次子|长女|次女)(?:关系)?[,)、]"
 )
 _SIGNATURE_LINE = re.compile(
-    r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,4}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
-    r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?(?:[ ]{0,3}[0-9]{1,2}[:：时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
+    r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
+    r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?(?:[ ]{0,3}[0-9]{1,2}[:时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
 )
+#: After a bare preposition a name does something; a word closed by punctuation is an item of a list.
+_LISTED = re.compile(r"[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])")
+_MAX_COMPANIONS = 60
+_COMPANION = re.compile(r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/]")
+_CELL = re.compile(r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?")
+_EPONYM_AFTER = re.compile(r"(?:氏|综合|病|征|试验|分级|分型|分期|反射|定律|手术|细胞|淋巴瘤|体)")
 _NOT_NAMES = frozenset(
-    "患者 本人 家属 家长 同上 不详 未知 无名 医师 医生 护士 病人 患儿 父母 父亲 母亲 丈夫 妻子 儿子 女儿 无 略 保密 匿名 男 女 正常 同前 待查 未填 空缺 未婚 已婚 汉族".split()
+    "患者 本人 家属 家长 同上 不详 未知 无名 医师 医生 护士 病人 患儿 父母 父亲 母亲 丈夫 妻子 儿子 女儿 无 略 保密 匿名 正常 同前 "
+    "待查 未填 空缺 未婚 已婚 汉族 关系 电话 性别 年龄 日期 时间 主任 副主任 签名 医嘱 记录 单位 地址 配偶 夫妻 父子 母子 父女 母女 子女 亲属 朋友 同事".split()
 )
+#: Words that stand for a person and are followed by anything; the others mostly by a name or a comma.
+_VAGUE_KIN = frozenset("患者 病人 患儿 产妇 孕妇 死者 伤者 家属 新生儿 术者 供者 受试者 捐献者 父母 子女 儿女".split())
+#: How sure a name read to the left of each kind of mark may become.
+_CEILING = {"title": 0.97, "before_sex": 0.95, "before_kin": 0.95, "verb": 0.85}
 
 
 @dataclass(frozen=True)
@@ -52,182 +63,189 @@ class PersonNames:
         for term, kind in (row[:2] for row in context.lexicon("lexicons/name_labels.tsv")):
             context.terms.add(f"NAME.{kind}", [term])
         context.terms.add("NAME.eponym", [row[0] for row in context.lexicon("lexicons/eponyms.tsv")])
-        context.terms.add("NAME.sex", [",男", ",女", "(男", "(女", " 男", " 女", ", 男", ", 女", "、男", "、女"])
+        context.terms.add("NAME.sex", [",男", ",女", "(男", "(女", " 男", " 女", "、男", "、女", "岁"])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
+        self._readers = (self._find_labelled, self._find_titled, self._find_kin, self._find_agents, self._find_masked, self._find_left_marked)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every name with its rule and confidence."""
-        plain = text.text
-        found = [f for read in (self._find_labelled, self._find_titled, self._find_kin, self._find_marked) for f in read(text)]
-        found += self._find_signatures(plain)
+        found = [f for read in self._readers for f in read(text)]
+        found += self._find_signatures(text.text)
+        found += self._find_cells(text.text)
         eponyms = text.hits.get("NAME.eponym", ())
         found = [f for f in found if not any(h.start <= f.start and f.end <= h.end for h in eponyms)]
-        found += self._find_repeats(plain, found)
+        found += self._find_companions(text.text, found)
+        found += _find_repeats(text.text, found)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
 
     def _find_labelled(self, text: NormalisedText) -> Iterator[_Found]:
-        """``姓名：张三``, ``医师签名：李四/王五``, ``姓名 张三``."""
-        for hit in longest(text.hits.get("NAME.label", ())):
-            gap = _AFTER_LABEL.match(text.text, hit.end)
-            if gap is None:
-                continue
-            has_colon = ":" in gap.group()
-            yield from self._read_list(text.text, gap.end(), ceiling=0.97 if has_colon else 0.85)
+        """``姓名：张三``, ``医师签名：李四/王五``, ``姓名 张三``; weak labels need the colon."""
+        for name, is_strict in (("NAME.label", True), ("NAME.weak_label", False)):
+            for hit in longest(text.hits.get(name, ())):
+                gap = _AFTER_LABEL.match(text.text, hit.end)
+                if gap is None and is_strict:
+                    yield from self._read_person(text.text, hit.end, "after_label")
+                elif gap and (is_strict or gap.group("colon")):
+                    ceiling = 0.97 if gap.group("colon") else 0.85
+                    yield from self._read_list(text.text, gap.end(), ceiling=ceiling, is_strict=is_strict)
 
-    def _read_list(self, text: str, at: int, *, ceiling: float) -> Iterator[_Found]:
-        for _ in range(8):
-            reading = self._read_field(text, at)
-            is_next_field = reading is not None and text[reading.end : reading.end + 3].lstrip(" ")[:1] == ":"
-            if reading is None or is_next_field:
+    def _read_list(self, text: str, at: int, *, ceiling: float, is_strict: bool) -> Iterator[_Found]:
+        """A name and, separated by 、 or /, its companions."""
+        for place in range(8):
+            reading = self.reader.read_field(text, at, is_strict=is_strict and place == 0)
+            is_next_label = reading is not None and text[reading.end : reading.end + 3].lstrip(" ")[:1] == ":"
+            if reading is None or is_next_label or _says_nothing(text, reading):
                 return
-            strength = 1.0 if reading.is_bounded else 0.8
-            certainty = ceiling * strength if reading.score >= 0.45 else ceiling * 0.7
-            yield _Found(reading.start, reading.end, certainty, "label")
+            strength = 0.7 if reading.score < 0.45 else 1.0 if reading.is_bounded else 0.8
+            yield _Found(reading.start, reading.end, ceiling * strength, "label")
             gap = _NEXT.match(text, reading.end)
             if gap is None:
                 return
             at = gap.end()
-            ceiling = min(ceiling, 0.9 if gap.group().strip() in ("、", "/") else 0.6)
-
-    def _read_field(self, text: str, at: int) -> NameReading | None:
-        reading = self.reader.read_right(text, at, is_labelled=True)
-        if reading is None:
-            reading = self._read_spaced(text, at) or self._read_unknown_surname(text, at)
-        if reading and (text[reading.start : reading.end] in _NOT_NAMES or text[at : at + 2] in _NOT_NAMES):
-            return None
-        return reading
-
-    def _read_spaced(self, text: str, at: int) -> NameReading | None:
-        """``张 三``: a two-character name padded with blanks on a form."""
-        gap = re.compile(r"[\u4e00-\u9fff][ ]{1,3}[\u4e00-\u9fff](?![\u4e00-\u9fff:])").match(text, at)
-        if gap and self.reader.surname_length(text, at):
-            return NameReading(at, gap.end(), 0.6, True, "spaced")
-        return None
-
-    def _read_unknown_surname(self, text: str, at: int) -> NameReading | None:
-        value = re.compile(r"[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])").match(text, at)
-        if value is None or text[value.end() : value.end() + 1] == ":":
-            return None
-        return NameReading(at, value.end(), 0.4, True, "unknown")
+            ceiling = min(ceiling, 0.9 if gap.group().strip() in ("、", "/") else 0.55 if gap.group().strip() else 0.4)
 
     def _find_titled(self, text: NormalisedText) -> Iterator[_Found]:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
         for hit in longest(text.hits.get("NAME.title", ())):
-            reading = self._read_left(text.text, hit.start)
-            if reading:
-                yield _Found(reading.start, reading.end, reading.score, "title")
+            yield from self._read_before(text.text, hit.start, "title")
             after = self.reader.read_right(text.text, hit.end)
-            if after and after.is_bounded and after.score >= 0.6:
-                yield _Found(after.start, after.end, 0.5 + 0.4 * after.score, "after_title")
-
-    def _read_left(self, text: str, end: int) -> NameReading | None:
-        """The best name that ends exactly at ``end``; a lone surname is allowed."""
-        best: tuple[float, NameReading] | None = None
-        for length in (4, 3, 2, 1):
-            rated = self._rate_left(text, end - length, end)
-            if rated and (best is None or rated[0] > best[0]):
-                best = rated
-        return best[1] if best else None
-
-    def _rate_left(self, text: str, start: int, end: int) -> tuple[float, NameReading] | None:
-        if start < 0:
-            return None
-        width = self.reader.surname_length(text, start)
-        width = width if end - start >= width else 1
-        given = text[start + width : end]
-        if width == 0 or len(given) > 2 or any(not is_hanzi(c, 0) for c in text[start:end]):
-            return None
-        if self.reader.is_word(text[:end], start) or any(c in self.not_given for c in given):
-            return None
-        known = sum(c in self.reader.given for c in given)
-        is_open = start == 0 or not is_hanzi(text, start - 1) or _LEFT_STOP.search(text, max(0, start - 4), start) is not None
-        is_common = text[start] in self.reader.common or width == 2
-        rank = 2.0 * is_common + known + 2.5 * is_open + (0.3 if given else 0.0)
-        confidence = 0.95 if is_open and is_common else 0.8 if is_open else 0.7 if is_common and known == len(given) else 0.45
-        if given and known == 0:
-            confidence -= 0.25
-        return rank, NameReading(start, end, confidence, is_open, "left")
-
-    @property
-    def not_given(self) -> frozenset[str]:
-        """Characters that do not stand inside a given name."""
-        from ppsehr_spark.domain.rules import name_parts
-
-        return name_parts._NOT_GIVEN
+            if after and after.is_bounded and after.score >= 0.65 and not _says_nothing(text.text, after):
+                yield _Found(after.start, after.end, 0.4 + 0.5 * after.score, "after_title")
 
     def _find_kin(self, text: NormalisedText) -> Iterator[_Found]:
         """``其子张三``, ``患者李四，``, ``家属王五``."""
         for hit in longest(text.hits.get("NAME.kin", ())):
-            reading = self.reader.read_right(text.text, hit.end)
-            if reading and text.text[reading.start : reading.end] not in _NOT_NAMES:
-                confidence = 0.92 if reading.form != "han" else self._rate_kin(reading)
+            is_spaced = text.text[hit.end : hit.end + 1] == " "
+            reading = self.reader.read_right(text.text, hit.end + is_spaced)
+            if reading and not _says_nothing(text.text, reading):
+                is_certain_kin = hit.value not in _VAGUE_KIN
+                is_masked_word = reading.form == "masked" and text.text[reading.start] in FUNCTION_SURNAMES
+                confidence = 0.3 if is_masked_word else 0.92 if reading.form != "han" else _rate_kin(
+                    reading, is_function=text.text[reading.start] in FUNCTION_SURNAMES
+                )
+                is_likely = is_certain_kin and reading.is_bounded and reading.score >= 0.5
+                confidence = max(confidence, 0.55 if is_likely and text.text[reading.start] not in FUNCTION_SURNAMES else 0.0)
                 yield _Found(reading.start, reading.end, confidence, "kin")
 
-    @staticmethod
-    def _rate_kin(reading: NameReading) -> float:
-        if not reading.is_bounded:
-            return 0.4 if reading.score >= 0.6 else 0.2
-        return 0.92 if reading.score >= 0.9 else 0.8 if reading.score >= 0.75 else 0.5 if reading.score >= 0.6 else 0.3
+    def _find_agents(self, text: NormalisedText) -> Iterator[_Found]:
+        """``由刘娟解释``, ``告知张敏，``: a name straight after a preposition or verb that takes a person."""
+        for hit in longest(text.hits.get("NAME.agent", ())):
+            if is_hanzi(text.text, hit.end) and (len(hit.value) > 1 or not _LISTED.match(text.text, hit.end)):
+                yield from self._read_person(text.text, hit.end, "agent")
 
-    def _find_marked(self, text: NormalisedText) -> Iterator[_Found]:
-        """Names betrayed by their own form or by what follows: 某, masks, middle dots, sex or kin in brackets."""
-        plain = text.text
+    def _read_person(self, text: str, at: int, rule: str) -> Iterator[_Found]:
+        reading = self.reader.read_right(text, at)
+        if reading and reading.form != "masked" and not _says_nothing(text, reading):
+            is_clear = reading.is_bounded and reading.score >= 0.78 and text[at] not in FUNCTION_SURNAMES
+            confidence = 0.9 if reading.form == "dotted" else 0.82 if is_clear else 0.4 if reading.score >= 0.78 else 0.2
+            yield _Found(reading.start, reading.end, confidence, rule)
+
+    def _find_masked(self, text: NormalisedText) -> Iterator[_Found]:
+        """``张某``, ``李**`` and dotted names, betrayed by their own form."""
         for hit in text.hits.get("NAME.some", ()):
-            yield from self._read_masked_before(plain, hit)
+            yield from self._read_masked_before(text.text, hit)
         for hit in text.hits.get("NAME.dot", ()):
-            yield from self._read_around_dot(plain, hit)
+            yield from self._read_around_dot(text.text, hit)
+
+    def _find_left_marked(self, text: NormalisedText) -> Iterator[_Found]:
+        """Names before a sex, an age, a kin term in brackets, or a verb that persons do in notes."""
+        plain = text.text
         for hit in text.hits.get("NAME.sex", ()):
-            if _SEX_AFTER.match(plain, hit.start):
-                yield from self._read_before(plain, hit.start, "before_sex")
+            at = hit.start if hit.value != "岁" else plain.rfind(",", max(0, hit.start - 5), hit.start)
+            if at > 0 and _SEX_AFTER.match(plain, at):
+                yield from self._read_before(plain, len(plain[:at].rstrip(" ")) if plain[at - 1] == " " else at, "before_sex")
         for match in _KIN_AFTER.finditer(plain):
             yield from self._read_before(plain, match.start(), "before_kin")
+        for hit in text.hits.get("NAME.verb", ()):
+            yield from self._read_before(plain, hit.start, "verb")
+
+    def _read_before(self, text: str, end: int, rule: str) -> Iterator[_Found]:
+        reading = self.reader.read_ethnic_left(text, end)
+        reading = reading or self.reader.read_left(text, end, is_surname_enough=rule == "title")
+        if reading is None or text[reading.start : reading.end] in _NOT_NAMES:
+            return
+        confidence = min(reading.score, 0.6 if reading.form == "ethnic" and rule == "verb" else _CEILING[rule])
+        if rule == "verb" and (not reading.is_bounded or text[reading.start] in FUNCTION_SURNAMES):
+            confidence = min(confidence, 0.45 if reading.is_bounded and confidence >= 0.8 else 0.3)
+        yield _Found(reading.start, reading.end, confidence, rule)
 
     def _read_masked_before(self, text: str, hit: Hit) -> Iterator[_Found]:
         for start in (hit.start - 2, hit.start - 1):
             reading = self.reader.read_right(text, start) if start >= 0 else None
             if reading and reading.form == "masked" and reading.end >= hit.end:
-                is_open = not is_hanzi(text, start - 1) or _LEFT_STOP.search(text, max(0, start - 4), start) is not None
-                yield _Found(reading.start, reading.end, 0.93 if is_open else 0.75, "masked")
+                is_open = self.reader.is_open_left(text, start)
+                is_word = text[start] in FUNCTION_SURNAMES or text[start] not in self.reader.common | self.reader.compound
+                certainty = (0.93 if reading.score > 0.8 else 0.6) - (0.65 if is_word else 0.0)
+                yield _Found(reading.start, reading.end, certainty if is_open else certainty - 0.45, "masked")
                 return
 
     def _read_around_dot(self, text: str, hit: Hit) -> Iterator[_Found]:
         start = hit.start
-        while start > 0 and hit.start - start < 8 and text[start - 1] in self.reader.transliteration | {"·"}:
+        while start > 0 and hit.start - start < 8 and text[start - 1] in self.reader.transliteration:
             start -= 1
-        reading = self.reader.read_right(text, start) if start < hit.start else None
-        if reading and reading.form == "dotted":
-            follows = text[reading.end : reading.end + 3]
-            is_eponym = re.match(r"(?:氏|综合|病|征|试验|分级|分型|反射|定律|手术)", follows) is not None
-            yield _Found(reading.start, reading.end, 0.0 if is_eponym else 0.93, "dotted")
+        if start < hit.start and text[start - 1 : start] != "·":
+            reading = self.reader.read_right(text, start)
+            if reading and reading.form == "dotted":
+                is_eponym = _EPONYM_AFTER.match(text, reading.end) is not None
+                yield _Found(reading.start, reading.end, 0.0 if is_eponym else 0.93, "dotted")
 
-    def _read_before(self, text: str, end: int, rule: str) -> Iterator[_Found]:
-        reading = self._read_left(text, end)
-        if reading and reading.end - reading.start >= 2:
-            yield _Found(reading.start, reading.end, reading.score, rule)
+    def _find_companions(self, text: str, found: list[_Found]) -> list[_Found]:
+        """``孙主任、周洁敏、张莉``: names listed after a sure one, its title skipped."""
+        added: list[_Found] = []
+        queue = [f for f in found if f.confidence >= 0.75]
+        while queue and len(added) < _MAX_COMPANIONS:
+            gap = _COMPANION.match(text, queue.pop().end)
+            reading = self.reader.read_right(text, gap.end()) if gap else None
+            is_clear = reading is not None and reading.is_bounded and reading.score >= 0.75
+            if reading and is_clear and not _says_nothing(text, reading) and not any(f.start == reading.start for f in found + added):
+                added.append(_Found(reading.start, reading.end, 0.85, "companion"))
+                queue.append(added[-1])
+        return added
 
     def _find_signatures(self, text: str) -> Iterator[_Found]:
         """A line that holds nothing but names, perhaps with a date: a signature."""
         for line in _SIGNATURE_LINE.finditer(text):
-            base = 0.93 if line.group("date") else 0.6
             for part in re.finditer(r"[\u4e00-\u9fff]+", line.group("names")):
                 start, end = line.start("names") + part.start(), line.start("names") + part.end()
-                reading = self.reader.read_right(text, start)
-                if reading and reading.end == end and reading.form == "han" and reading.score >= 0.7:
-                    yield _Found(start, end, base, "signature_line")
+                reading = self.reader.read_field(text, start, is_strict=False)
+                if reading and reading.end == end and reading.score >= 0.7:
+                    yield _Found(start, end, 0.93 if line.group("date") else 0.45 + 0.2 * reading.score, "signature_line")
 
-    @staticmethod
-    def _find_repeats(text: str, found: list[_Found]) -> Iterator[_Found]:
-        """Other places of a full name that is certain somewhere in the note."""
-        names = {text[f.start : f.end] for f in found if f.confidence >= 0.85 and f.end - f.start >= 2}
-        names = {n for n in names if is_hanzi(n, 0) and is_hanzi(n, len(n) - 1) and "某" not in n}
-        if not names or len(names) > 200:
-            return
-        taken = {(f.start, f.end) for f in found if f.confidence >= 0.85}
-        for match in re.finditer("|".join(sorted(map(re.escape, names), key=len, reverse=True)), text):
-            if match.span() not in taken:
-                yield _Found(match.start(), match.end(), 0.9, "repeat")
+    def _find_cells(self, text: str) -> Iterator[_Found]:
+        """A name alone in a table cell or page header, surer where a bed, sex or age follows."""
+        for cell in _CELL.finditer(text):
+            start, end = cell.span("name")
+            reading = self.reader.read_field(text, start, is_strict=cell.group("next") is not None)
+            if reading and reading.end == end and not _says_nothing(text, reading):
+                score = reading.score
+                yield _Found(start, end, 0.5 + 0.45 * score if cell.group("next") else 0.35 * (score >= 0.9), "cell")
+
+
+def _rate_kin(reading: NameReading, *, is_function: bool) -> float:
+    if not reading.is_bounded:
+        return 0.4 if reading.score >= 0.6 else 0.2
+    if is_function:
+        return 0.6 if reading.score >= 0.95 else 0.3
+    return 0.92 if reading.score >= 0.9 else 0.8 if reading.score >= 0.75 else 0.4 if reading.score >= 0.6 else 0.3
+
+
+def _says_nothing(text: str, reading: NameReading) -> bool:
+    """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
+    return text[reading.start : reading.end] in _NOT_NAMES or text[reading.start : reading.start + 2] in _NOT_NAMES
+
+
+def _find_repeats(text: str, found: list[_Found]) -> Iterator[_Found]:
+    """Other places of a full name that is certain somewhere in the note."""
+    names = {text[f.start : f.end] for f in found if f.confidence >= 0.85 and f.end - f.start >= 2}
+    names = {n for n in names if all(is_hanzi(n, at) for at in range(len(n))) and "某" not in n}
+    if not names or len(names) > 200:
+        return
+    taken = {(f.start, f.end) for f in found if f.confidence >= 0.85}
+    for match in re.finditer("|".join(sorted(names, key=len, reverse=True)), text):
+        if match.span() not in taken:
+            yield _Found(match.start(), match.end(), 0.9, "repeat")
 
 
 def longest(hits: Iterable[Hit]) -> list[Hit]:
