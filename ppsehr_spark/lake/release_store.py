@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError
 from pyarrow import fs
 
 from ppsehr_spark.errors import InfrastructureError
-from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.audit_log import Anchor, append_entry
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.schemas import PROTECTED_NOTES, RELEASED_NOTES, RELEASES
 from ppsehr_spark.lake.tables import Lake
@@ -96,6 +96,19 @@ def has_manifest(lake: Lake, release_id: str) -> bool:
     """True when the last step of this release has been done."""
     system, path = _manifest_place(lake, release_id)
     return bool(system.get_file_info(path).type == fs.FileType.File)
+
+
+def read_anchors(lake: Lake) -> list[Anchor]:
+    """Audit-log anchors out of every release manifest."""
+    system, path = _manifest_place(lake, "")
+    folder = path.rpartition("/")[0]
+    files = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    anchors = []
+    for file in files:
+        if file.base_name.startswith("manifest_") and file.base_name.endswith(".json"):
+            with system.open_input_stream(file.path) as stream:
+                anchors.append(Anchor(**json.loads(stream.read())["audit"]))
+    return anchors
 
 
 def _write_notes(lake: Lake, release: Release, open_batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:

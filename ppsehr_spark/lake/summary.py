@@ -14,6 +14,8 @@ from typing import Any
 from ppsehr_spark.config import Settings
 from ppsehr_spark.evaluation.annotation import AnnotationReport
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.audit_log import ChainReport, verify_chain
+from ppsehr_spark.lake.release_store import read_anchors
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.summary_scores import score_annotations
 from ppsehr_spark.lake.summary_table import render_sections
@@ -81,6 +83,7 @@ class LakeSummary:
         reports: ``rules`` and ``final`` against gold; empty without gold.
         rejects: reason code -> rows.
         release: newest row of release.releases.
+        audit: state of the audit chain, checked against the anchors of all release manifests.
     """
 
     lake: str
@@ -90,6 +93,7 @@ class LakeSummary:
     tokens: TokenUse
     rejects: Mapping[str, int]
     release: Mapping[str, Any] | None
+    audit: ChainReport
 
 
 def summarise_lake(lake: Lake, settings: Settings) -> LakeSummary:
@@ -102,6 +106,7 @@ def summarise_lake(lake: Lake, settings: Settings) -> LakeSummary:
         tokens=_sum_tokens(lake),
         rejects=_count_rejects(lake),
         release=_newest_release(lake),
+        audit=verify_chain(lake, anchors=read_anchors(lake)),
     )
 
 
@@ -111,6 +116,11 @@ def render_summary(summary: LakeSummary, *, as_json: bool = False) -> str:
         return render_sections(summary)
     values = {**vars(summary), "tokens": {**vars(summary.tokens), "used": summary.tokens.used}}
     values["tokens"]["saved"] = summary.tokens.saved
+    values["audit"] = {
+        "n_rows": summary.audit.n_rows,
+        "is_whole": summary.audit.is_whole,
+        "reason": summary.audit.reason,
+    }
     values["reports"] = {name: report.to_dict() for name, report in summary.reports.items()}
     return json.dumps(values, ensure_ascii=False, indent=2, default=str)
 

@@ -100,6 +100,9 @@ def _release(summary: LakeSummary) -> Iterator[str]:
 
 
 def _pointers(summary: LakeSummary) -> Iterator[str]:
+    audit = summary.audit
+    state = "chain whole" if audit.is_whole else f"CHAIN BROKEN at {audit.broken_at} ({audit.reason})"
+    yield f"Audit log: {audit.n_rows} entries, {state}"
     yield f"Lake: {summary.lake}"
     yield f"Try:  python -m ppsehr_spark.lake.views {shlex.quote(summary.lake)} {shlex.quote(_QUERY)}"
     yield "More: docs/queries.md"

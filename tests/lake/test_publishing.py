@@ -19,6 +19,7 @@ from ppsehr_spark.lake.audit_log import Anchor, verify_chain
 from ppsehr_spark.lake.publishing import bucket_conditions, publish_notes, read_canaries
 from ppsehr_spark.lake.schemas import ANNOTATIONS, AUDIT_LOG, NOTES, PROTECTED_NOTES, RELEASED_NOTES, RELEASES
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.synthesis.simulator import PHI_CANARIES
 
 _NAME_FILE = """
 id = "NAME"
@@ -166,6 +167,11 @@ def test_canaries_come_from_conf_too(lake: Lake, fill: Any, conf: Settings) -> N
     files = {**conf.files, "canaries.tsv": "# planted\n林 一凡\tnote\n"}
     with pytest.raises(QualityGateError, match="CANARY_GATE"):
         publish_notes(lake, replace(conf, files=files), run_id="r1")
+
+
+def test_conf_lists_every_planted_identifier_of_the_simulator(settings: Settings) -> None:
+    lines = settings.files["canaries.tsv"].splitlines()
+    assert {line.split("\t")[0] for line in lines if not line.startswith("#")} >= set(PHI_CANARIES)
 
 
 def test_an_unreadable_canary_file_opens_no_gate(tmp_path: Path) -> None:

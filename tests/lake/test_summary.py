@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
 
 from ppsehr_spark.config import Settings
 from ppsehr_spark.lake import summary_scores
-from ppsehr_spark.lake.schemas import SEGMENT_ANNOTATIONS
+from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.schemas import AUDIT_LOG, SEGMENT_ANNOTATIONS
 from ppsehr_spark.lake.summary import TokenUse, render_summary, summarise_lake
 from ppsehr_spark.lake.tables import Lake
 from tests.lake.worked_rows import WORKED_ROWS
@@ -75,7 +77,7 @@ def test_json_is_json(worked_lake: Lake, settings: Settings) -> None:
 def test_an_empty_lake_has_a_short_summary(lake: Lake, settings: Settings) -> None:
     summary = summarise_lake(lake, settings)
     assert summary.tokens.saved == 0 and not summary.reports
-    assert render_summary(summary).startswith("Lake: ")
+    assert render_summary(summary).startswith("Audit log: 0 entries, chain whole\nLake: ")
 
 
 def test_a_lake_that_no_model_has_seen_does_not_claim_qwen(worked_lake: Lake, fill: Any, settings: Settings) -> None:
@@ -92,3 +94,10 @@ def test_a_large_lake_is_scored_on_its_first_notes(
     monkeypatch.setattr(summary_scores, "SCORES_SQL", summary_scores.SCORES_SQL.replace(limit, "LIMIT 2"))
     report = summary_scores.score_annotations(worked_lake, settings)["rules"]
     assert report.counts["notes"] == 2 and report.score("strict", "NAME").recall == 1.0
+
+
+def test_a_log_rebuilt_behind_a_release_is_reported(worked_lake: Lake, settings: Settings) -> None:
+    assert "1 entries, chain whole" in render_summary(summarise_lake(worked_lake, settings))
+    shutil.rmtree(worked_lake.table_uri(AUDIT_LOG))
+    append_entry(worked_lake, actor="job:publish", action="release", target="x", run_id="r1", details={})
+    assert "CHAIN BROKEN at 1 (ANCHOR)" in render_summary(summarise_lake(worked_lake, settings))
