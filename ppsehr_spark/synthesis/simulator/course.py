@@ -12,7 +12,7 @@ from ppsehr_spark.config import SimulateSettings
 from ppsehr_spark.synthesis.simulator.canaries import CanaryPatient, find_canary
 from ppsehr_spark.synthesis.simulator.conditions import VENEREAL, Condition, draw_condition, find_condition
 from ppsehr_spark.synthesis.simulator.dice import Dice
-from ppsehr_spark.synthesis.simulator.people import draw_id_number, draw_mobile, draw_name
+from ppsehr_spark.synthesis.simulator.people import draw_id_number, draw_mobile, draw_name, find_surname
 from ppsehr_spark.synthesis.simulator.places import (
     Division,
     draw_division,
@@ -90,7 +90,7 @@ def draw_persona(dice: Dice, *, index: int, settings: SimulateSettings) -> tuple
         else birth.year
     )
     name = draw_name(dice, sex=sex, birth_year=birth.year)
-    kin_surname = name[0] if relation in ("父亲", "儿子", "女儿", "哥哥", "妹妹") and "·" not in name else ""
+    kin_surname = find_surname(name) if relation in ("父亲", "儿子", "女儿", "哥哥", "妹妹") else ""
     persona = Persona(
         index=index, sex=sex, birth_date=birth, name=canary.name if canary else name, marital=marital,
         id_number=draw_id_number(dice, division=origin.code, birth=birth, sex=sex), phone=draw_mobile(dice),

@@ -123,7 +123,7 @@ def _insert_null(note: Raw, patient: SimulatedPatient) -> RowDefect:
 
 
 def _break_json(note: Raw, patient: SimulatedPatient) -> RowDefect:
-    return _dump(note)[:-9], "", "NOT_JSON"
+    return json.dumps(note, ensure_ascii=False)[:-9].encode(), "", "NOT_JSON"
 
 
 def _lengthen(note: Raw, patient: SimulatedPatient) -> RowDefect:

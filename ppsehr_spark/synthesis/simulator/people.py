@@ -13,6 +13,7 @@ from ppsehr_spark.synthesis.simulator.draft import Fragment, join, mark
 
 _NAMES = read_toml("names")
 _SURNAMES, _SURNAME_WEIGHTS = split_weighted(_NAMES["surnames"])
+_KNOWN_SURNAMES = frozenset(_SURNAMES)
 _PEOPLES = ("uyghur", "kazakh", "tibetan", "mongol", "yi")
 _WORDS = {
     key: tuple(_NAMES[key].split())
@@ -33,6 +34,14 @@ _SYLLABLES = ("wang", "li", "zhang", "liu", "chen", "yang", "xiao", "min", "hua"
 def draw_surname(dice: Dice) -> str:
     """A surname by its share in the population."""
     return dice.weighted(_SURNAMES, _SURNAME_WEIGHTS)
+
+
+def find_surname(name: str) -> str:
+    """The surname of a Han name, ``""`` where a name has none (most minority names)."""
+    for length in (2, 1):
+        if name[:length] in _KNOWN_SURNAMES and 1 <= len(name) - length <= 2:
+            return name[:length]
+    return ""
 
 
 def draw_name(dice: Dice, *, sex: str, birth_year: int, surname: str = "") -> str:

@@ -19,6 +19,7 @@ from ppsehr_spark.synthesis.simulator.people import (
     draw_name,
     draw_residence_permit,
     draw_surname,
+    find_surname,
     write_anonymous,
     write_email,
     write_id,
@@ -181,8 +182,9 @@ def _write_marital(scene: Scene) -> Fragment | str:
 
 def _name_patient(scene: Scene) -> Fragment:
     persona = scene.persona
-    if persona.canary is None and "·" not in persona.name and scene.dice.chance(0.05):
-        return write_anonymous(scene.dice, persona.name[0])
+    surname = find_surname(persona.name)
+    if persona.canary is None and surname and scene.dice.chance(0.05):
+        return write_anonymous(scene.dice, surname)
     return mark(persona.name, "NAME")
 
 

@@ -26,9 +26,12 @@ from ppsehr_spark.synthesis.simulator.grammar import (
 
 #: Share of recurring sentences that are copied from an earlier note of the patient rather than from the ward's stock.
 COPY_SHARE = 0.45
-#: Share of sentences that recur when every sentence is written anew (headers, signatures, short diagnoses), and how much
-#: more recur when none is; both measured over 600 patients (tests/synthesis/test_simulator_recurrence.py).
+#: Share of sentences that recur when every sentence is written anew (headers, signatures, short diagnoses), and how
+#: much more recur when none is; both measured over 600 patients (tests/synthesis/test_simulator_recurrence.py).
 RECURRENCE_FLOOR, RECURRENCE_RISE = 0.14, 0.55
+
+#: How often a line is drawn again when it is not chosen or repeats what the note already says.
+_ATTEMPTS = 3
 
 Slot = Callable[[], "Fragment | str"]
 
@@ -155,21 +158,26 @@ class Writer:
 
     def _say_line(self, topic: str, lines: tuple[Line, ...], *, is_fresh: bool) -> bool:
         fitting = self._find_fitting(topic, lines, is_fresh=is_fresh)
-        if not fitting:
-            return False
-        line = self.dice.pick(fitting)
-        if line.probability < 1.0 and not self.dice.chance(line.probability):
-            return False
+        for _ in range(_ATTEMPTS if fitting else 0):
+            line = self.dice.pick(fitting)
+            is_chosen = line.probability >= 1.0 or self.dice.chance(line.probability)
+            if is_chosen and self._write_once(topic, line, is_fresh=is_fresh):
+                return True
+        return False
+
+    def _write_once(self, topic: str, line: Line, *, is_fresh: bool) -> bool:
+        """Write the line unless this note already says the same; False leaves the draft as it was."""
         draft = self.draft
         parts, mentions, outer, draft.facts = len(draft.parts), len(draft.mentions), draft.facts, set()
         length = draft.length
         self._run(line.program)
         piece = draft.cut(parts, mentions, frozenset(draft.facts))
-        draft.facts |= outer
+        draft.facts = outer
         if piece.text in self._said:
             del draft.parts[parts:], draft.mentions[mentions:]
             draft.length = length
-            return True
+            return False
+        draft.facts = outer | piece.facts
         self._said.add(piece.text)
         if is_fresh:
             self._memory.setdefault(topic, []).append(piece)
