@@ -1,0 +1,97 @@
+"""The publish job as people start it: exit codes, dry run, unchanged input, canary file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.publish import STAGE
+from ppsehr_spark.lake.audit_log import verify_chain
+from ppsehr_spark.lake.schemas import PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, TABLES
+from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.runtime import run_job
+from tests.lake.worked_rows import WORKED_ROWS
+
+
+@pytest.fixture
+def unreleased(lake: Lake, fill: Any) -> Lake:
+    for name in ("phi.notes", "phi.annotations", "protected.notes"):
+        fill(TABLES[name], WORKED_ROWS[name])
+    return lake
+
+
+def _publish(lake: Lake, tmp_path: Path, *more: str) -> int:
+    return run_job(STAGE, ["--lake", lake.uri, "--set", f"identity.key_file={tmp_path / 'key'}", *more])
+
+
+def test_it_releases_once_and_then_has_nothing_to_do(
+    unreleased: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _publish(unreleased, tmp_path) == 0
+    assert "n_rows=4" in capsys.readouterr().err
+    before = [unreleased.version(spec) for spec in (RELEASED_NOTES, RELEASES, RUNS)]
+    assert _publish(unreleased, tmp_path) == 0
+    assert "unchanged" in capsys.readouterr().err
+    assert _publish(unreleased, tmp_path, "--force") == 0
+    assert "stood before" in capsys.readouterr().err
+    assert [unreleased.version(spec) for spec in (RELEASED_NOTES, RELEASES)] == before[:2]
+    assert verify_chain(unreleased).is_whole
+
+
+def test_a_canary_file_closes_the_gate_without_saying_what_it_saw(
+    unreleased: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "canaries.txt").write_text("高子墨\n", encoding="utf-8")
+    assert _publish(unreleased, tmp_path, "--canaries", str(tmp_path / "canaries.txt")) == 4
+    message = capsys.readouterr().err
+    assert "CANARY_GATE" in message and "高子墨" not in message
+    assert unreleased.version(RELEASED_NOTES) is None and unreleased.version(RUNS) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "exit_code"),
+    [
+        (("--canaries", "/absent"), "CANARY_FILE", 4),
+        (("--set", "protect.policy=strict"), "POLICY_GATE", 4),
+        (("--set", "publish.max_open_share=0.1"), "OPEN_GATE", 4),
+        (("--set", "publish.max_open_share=often"), "WRONG_TYPE", 3),
+    ],
+)
+def test_exit_codes(
+    unreleased: Lake,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    code: str,
+    exit_code: int,
+) -> None:
+    assert _publish(unreleased, tmp_path, *more) == exit_code
+    assert code in capsys.readouterr().err
+
+
+def test_an_absent_lake_is_said_in_words(lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _publish(lake, tmp_path) == 4
+    assert "NOTHING_TO_PUBLISH table=protected.notes" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(unreleased: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _publish(unreleased, tmp_path, "--dry-run") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["writes"] == ["release.notes", "release.releases"]
+    assert plan["inputs"] == {"protected.notes": 0, "phi.notes": 0, "phi.annotations": 0}
+    assert unreleased.version(RUNS) is None and unreleased.version(RELEASES) is None
+
+
+def test_an_unwithheld_note_reaches_the_release_when_its_text_is_mended(
+    unreleased: Lake, fill: Any, tmp_path: Path
+) -> None:
+    rows = WORKED_ROWS["protected.notes"]
+    fill(PROTECTED_NOTES, [{**row, "text": "患者林一凡出院"} if row["note_key"] == "b2" else row for row in rows])
+    assert _publish(unreleased, tmp_path) == 0
+    assert unreleased.read(RELEASES)["n_withheld"].to_pylist() == [1]
+    fill(PROTECTED_NOTES, rows)
+    assert _publish(unreleased, tmp_path) == 0
+    assert sorted(unreleased.read(RELEASES)["n_rows"].to_pylist()) == [3, 4]
