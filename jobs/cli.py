@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
 #: Made from ``Settings.to_json``; brings Qwen to file mode in this process, without Ray.
-CASCADE = "jobs.cascade:CascadeAnnotator"
+CASCADE = "jobs.cascade:open_cascade"
 _EXAMPLES = """examples:
   ppsehr doctor
   ppsehr run

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ppsehr_spark.config import settings_from_json
+from ppsehr_spark.domain.cascade import INTERNAL_ERROR, Annotated
 from ppsehr_spark.domain.identity import load_key
-from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.notes import Note
 from ppsehr_spark.domain.protection import Protector, compile_protector
 from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.errors import InputError
 from ppsehr_spark.service.note_lines import NoteLine, Refusal, read_note_line, read_span_line, span_fields
 
-LINE_TOO_LONG, MISSING_SPANS, INTERNAL_ERROR = "LINE_TOO_LONG", "MISSING_SPANS", "INTERNAL_ERROR"
+LINE_TOO_LONG, MISSING_SPANS = "LINE_TOO_LONG", "MISSING_SPANS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,6 @@ class LineResult:
     n_spans: int = 0
     n_left: int = 0
     refusal: Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Annotated:
-    """Spans of one note, how many segments no model answered, or the error code that stopped this note alone."""
-
-    spans: tuple[Span, ...] = ()
-    n_open_segments: int = 0
-    error: str = ""
 
 
 class NoteAnnotator(Protocol):
