@@ -13,6 +13,7 @@ from typing import Any
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.rules import RuleEngine
 from ppsehr_spark.domain.segments import Segment, SegmentResult, SegmentSettings, apply_results, plan_segments
+from ppsehr_spark.errors import ConfigurationError
 
 INTERNAL_ERROR = "INTERNAL_ERROR"
 _Plan = tuple[tuple[Span, ...], list[Segment]]
@@ -60,6 +61,8 @@ class NoteCascade:
             spans = self.rules.propose(note)
             categories, settings = self.rules.categories, self.settings
             return spans, plan_segments(note, spans, categories=categories, settings=settings, hmac_key=self.hmac_key)
+        except ConfigurationError:
+            raise
         except Exception:  # the message could quote the note
             return None
 
@@ -67,8 +70,8 @@ class NoteCascade:
         if plan is None:
             return Annotated(error=INTERNAL_ERROR)
         spans, segments = plan
-        results = [_result(s, self.answers[s.key]) for s in segments if s.key in self.answers]
         try:
+            results = [_result(s, self.answers[s.key]) for s in segments if s.key in self.answers]
             final = self.rules.finalise(note, apply_results(note, spans, results))
         except Exception:  # as above
             return Annotated(error=INTERNAL_ERROR)
