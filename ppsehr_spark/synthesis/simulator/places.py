@@ -86,7 +86,12 @@ def write_division(dice: Dice, division: Division) -> str:
         return division.province + division.city + division.county
     if form < 0.8:
         return division.city + division.county
-    return division.province[:2] + division.county if division.province[:2] not in ("内蒙", "黑龙") else division.county
+    return _shorten(division.province) + division.county
+
+
+def _shorten(province: str) -> str:
+    """``北京``, ``内蒙古``, ``新疆``: how people shorten a province."""
+    return province[:3] if province[:2] in ("内蒙", "黑龙") else province[:2]
 
 
 def draw_home(dice: Dice, division: Division) -> str:
@@ -137,7 +142,7 @@ def _draw_village(dice: Dice) -> str:
 def write_low(dice: Dice, division: Division) -> Fragment:
     """Province and/or prefecture-level city: tier 1."""
     if division.province in _MUNICIPAL or not division.city:
-        return mark(division.province if dice.chance(0.7) else division.province[:-1], "ADDRESS", 1)
+        return mark(division.province if dice.chance(0.7) else _shorten(division.province), "ADDRESS", 1)
     forms = (division.province + division.city, division.city, division.province)
     return mark(dice.pick(forms), "ADDRESS", 1)
 
@@ -172,6 +177,11 @@ def draw_hospital(dice: Dice, division: Division) -> str:
     if form < 0.84:
         return city.removesuffix("市") + dice.pick(_PLACES["university"])
     return (draw_town(dice) if dice.chance(0.7) else division.county) + dice.pick(_PLACES["township_kinds"])
+
+
+def draw_brand(dice: Dice) -> str:
+    """The short name by which people call a well-known hospital."""
+    return dice.pick(_PLACES["hospital_short"])
 
 
 def draw_own_hospital(dice: Dice, division: Division) -> str:

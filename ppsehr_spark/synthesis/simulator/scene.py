@@ -30,6 +30,7 @@ from ppsehr_spark.synthesis.simulator.people import (
     write_wechat,
 )
 from ppsehr_spark.synthesis.simulator.places import (
+    draw_brand,
     draw_division,
     draw_home,
     draw_hospital,
@@ -297,6 +298,7 @@ SLOTS: dict[str, Callable[[Scene], Fragment | str]] = {
     "company": _company,
     "hosp": lambda s: mark(s.persona.hospital, "HOSPITAL"),
     "hospx": _hospital,
+    "hospshort": lambda s: mark(draw_brand(s.dice), "HOSPITAL"),
     "hospy": _hospital,
     "drtitle": _titled,
     "drtitle2": _titled,
