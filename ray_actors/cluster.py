@@ -34,24 +34,29 @@ _START_TIMEOUT_S = 600.0
 
 
 class AnnotatorActor:
-    """An Annotator whose errors are safe to pass on: class and place of a foreign one, never its message."""
+    """An Annotator whose errors are safe to pass on: class of a foreign one, never its message."""
 
     def __init__(self, settings_json: str) -> None:
-        with _safe_errors("ENGINE_START"):
-            self._annotator = Annotator(settings_json)
+        self._settings_json = settings_json
+        self._annotator: Annotator | None = None
 
-    def describe(self) -> dict[str, str]:
-        """As ``Annotator.describe``; returns once the engine is loaded."""
-        return self._annotator.describe()
+    def load(self) -> dict[str, str]:
+        """Load the engine and say what it is; not in ``__init__``, whose errors Ray reports without their cause."""
+        with _safe_errors("ENGINE_START"):
+            self._annotator = self._annotator or Annotator(self._settings_json)
+            return self._annotator.describe()
 
     def annotate_unit(self, segments: list[dict[str, Any]], token_limit: int) -> UnitResult:
         """As ``Annotator.annotate_unit``."""
         with _safe_errors("ENGINE_FAILED"):
+            if self._annotator is None:
+                raise InfrastructureError("ENGINE_START", hint="load() comes first")
             return self._annotator.annotate_unit(segments, token_limit)
 
     def close(self) -> None:
         """End the engine and its processes."""
-        self._annotator.close()
+        if self._annotator is not None:
+            self._annotator.close()
 
 
 @contextmanager
@@ -129,7 +134,7 @@ class ActorPool:
     def _wait_loaded(self, actor: Any) -> None:
         options: Mapping[str, Any] = self.settings.engine.get(self.settings.annotate.engine, {})
         deadline = time.monotonic() + float(options.get("start_timeout_s", _START_TIMEOUT_S))
-        loaded = actor.describe.remote()
+        loaded = actor.load.remote()
         while not ray.wait([loaded], timeout=_POLL_S)[0]:
             if self.stop.is_set():
                 return
@@ -223,7 +228,13 @@ def _work(
 
 @contextmanager
 def _ray_session(settings: Settings) -> Iterator[None]:
-    """Attach to ``RAY_ADDRESS``, else a local Ray just large enough; ended in either case."""
+    """The Ray that is already there, or the one at ``RAY_ADDRESS``, else a local one just large enough.
+
+    What this function starts or attaches to, it also leaves.
+    """
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # the new meaning of num_gpus=0, and no warning about it
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -55,6 +55,7 @@ class ScriptedEngine:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self._seen_prefixes: set[str] = set()
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """One reply per prompt; token counts follow the text length."""
@@ -69,13 +70,15 @@ class ScriptedEngine:
 
     def _answer(self, prompt: Prompt) -> Reply:
         n_tokens = len(prompt.prefix) + len(prompt.body)
+        n_cached = len(prompt.prefix) if prompt.prefix in self._seen_prefixes else 0
+        self._seen_prefixes.add(prompt.prefix)
         if not prompt.choices:
             empty = {name: [] for name in (prompt.json_schema or {}).get("required", ())}
-            return Reply(json.dumps(empty), prompt_tokens=n_tokens, output_tokens=2)
+            return Reply(json.dumps(empty), prompt_tokens=n_tokens, cached_tokens=n_cached, output_tokens=2)
         digest = hashlib.sha256(f"{self._seed}|{prompt.body}".encode()).digest()
         best = prompt.choices[digest[0] % len(prompt.choices)]
         scores = {choice: -0.1 if choice == best else -2.5 for choice in prompt.choices}
-        return Reply(best, scores, prompt_tokens=n_tokens, cached_tokens=len(prompt.prefix), output_tokens=1)
+        return Reply(best, scores, prompt_tokens=n_tokens, cached_tokens=n_cached, output_tokens=1)
 
 
 class FaultEngine:

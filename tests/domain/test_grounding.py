@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ppsehr_spark.domain.grounding import ground_quote, ground_quotes
 
 TEXT = "患者李伟，电话１３８ 1234 5678。李伟之子李伟明陪同，王主任查房。"
@@ -44,7 +47,7 @@ def test_quotes_come_without_doubles_and_are_counted() -> None:
 def test_places_lie_inside_apart_and_match(text: str, quote: str) -> None:
     places = ground_quote(text, quote)
     assert all(0 <= start < end <= len(text) for start, end in places)
-    assert all(one[1] <= other[0] for one, other in zip(places, places[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in pairwise(places))
 
     def fold(value: str) -> str:
         return "".join(value.split()).translate(str.maketrans("１", "1")).strip("，")

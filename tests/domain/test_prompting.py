@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
+
 from ppsehr_spark.config import read_conf_files
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.domain.prompting import (

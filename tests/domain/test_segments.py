@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ppsehr_spark.config import PartitionSettings
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.segments import (
@@ -147,7 +148,7 @@ def test_answers_for_all_windows_join_without_loss_or_doubles(text: str, marks: 
     """A model that finds every mention it can see whole brings back each mention exactly once."""
     settings_small = PartitionSettings(qwen_scope="all", max_segment_chars=60, overlap_chars=24)
     note = Note("n1", text)
-    mentions = _apart([(start, start + length) for start, length in marks if text[start : start + length].strip()], text)
+    mentions = _apart([(start, start + length) for start, length in marks], text)
     results = [
         SegmentResult(
             s.start,
@@ -223,7 +224,8 @@ def test_tier_is_replaced_and_signed() -> None:
 
 def test_table_rows_serve_as_verdicts() -> None:
     span = span_at(TEXT, "李伟")
-    row = {"start": span.start, "end": span.end, "category": "NAME", "is_accepted": False, "log_odds": -1.0, "tier": None}
+    place = {"start": span.start, "end": span.end, "category": "NAME"}
+    row = {**place, "is_accepted": False, "log_odds": -1.0, "tier": None}
     assert apply_results(Note("n1", TEXT), [span], [SegmentResult(0, len(TEXT), (row,))]) == ()
 
 
