@@ -52,7 +52,8 @@ def draw_name(value: str, *, fiction: Fiction, key: bytes, scope: tuple[str, ...
 
 def split_name(compact: str, fiction: Fiction) -> NameParts:
     """Take a Hanzi name without white space apart."""
-    title = next((t for t in fiction.titles if _carries_title(compact, t)), "")
+    has_title = compact.endswith(fiction.titles)
+    title = next((t for t in fiction.titles if _carries_title(compact, t)), "") if has_title else ""
     rest = compact.removesuffix(title) if title else compact
     if len(rest) == 2 and rest[0] in _PREFIXES and rest[1] in fiction.known_surnames:
         return NameParts(rest[0], rest[1], "", title)

@@ -128,16 +128,16 @@ def _group_overlapping(spans: Sequence[Span]) -> list[list[Span]]:
 
 
 def _build_region(protector: Protector, text: str, group: Sequence[Span]) -> Region:
-    priority = category_priority(protector.categories)
-    best = max(group, key=lambda s: (priority.get(s.category, 0), s.confidence))
     operations = [_choose(protector, span) for span in group]
     guarded = tuple(
         text[span.start : span.end]
         for span, operation in zip(group, operations, strict=True)
         if _is_guarded(protector.categories.get(span.category), span, operation)
     )
-    if len({(s.start, s.end, s.category, s.tier) for s in group}) == 1:
-        return Region(best, operations[0], guarded)
+    if len(group) == 1 or len({(s.start, s.end, s.category, s.tier) for s in group}) == 1:
+        return Region(group[0], operations[0], guarded)
+    priority = category_priority(protector.categories)
+    best = max(group, key=lambda s: (priority.get(s.category, 0), s.confidence))
     is_hidden = any(operation.operator == "redact" for operation in operations)
     merged = replace(best, start=min(s.start for s in group), end=max(s.end for s in group))
     return Region(merged, Operation("redact" if is_hidden else "placeholder"), guarded)
