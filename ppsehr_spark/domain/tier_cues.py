@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ppsehr_spark.domain.first_characters import compile_guard
 from ppsehr_spark.domain.notes import Note, Span
@@ -80,6 +81,14 @@ class Cue:
     rules: tuple[str, ...] = ()
     any_of: tuple[Cue, ...] = ()
 
+    @cached_property
+    def is_near(self) -> bool:
+        """Only the text around the span counts: the frequent case, decided first."""
+        is_wider = (
+            self.where == "note" or self.has_age or bool(self.sex or self.note_types or self.rules or self.any_of)
+        )
+        return self.search is not None and not is_wider
+
 
 @dataclass
 class Scene:
@@ -119,8 +128,11 @@ def holds(cue: Cue, scene: Scene, span: Span) -> bool:
     """Whether the cue is true for this span of this note."""
     if cue.sex and scene.note.sex not in ("", cue.sex):
         return False
-    if cue.any_of:
-        return any(holds(part, scene, span) for part in cue.any_of)
+    if cue.is_near:
+        return _holds_near(cue, scene=scene, span=span)
+    for part in cue.any_of:
+        if holds(part, scene, span):
+            return True
     if cue.rules:
         return _is_decided(cue.rules, scene=scene, span=span)
     if cue.note_types and any(kind in scene.note.note_type for kind in cue.note_types):
@@ -169,7 +181,12 @@ def _hits(cue: Cue, piece: str) -> list[re.Match[str]]:
 
 
 def _is_any(cue: Cue, piece: str) -> bool:
-    return bool(_hits(cue, piece))
+    assert cue.search is not None
+    first = cue.search.search(piece)
+    if first is None:
+        return False
+    is_plain = cue.at_least is None and cue.below is None
+    return True if is_plain and first["hit"] is not None else bool(_hits(cue, piece))
 
 
 def _is_free(stop: re.Pattern[str] | None, gap: str) -> bool:
