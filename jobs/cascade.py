@@ -6,6 +6,7 @@ prompts, what a segment is.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,9 @@ def open_cascade(settings_json: str) -> NoteCascade:
     key_file = settings.identity.key_file
     if not key_file.startswith("env:"):
         create_key(key_file)
-    budget = _Budget(Annotator(settings_json), settings.annotate.token_budget)
+    annotator = Annotator(settings_json)
+    atexit.register(annotator.close)  # the engine may own processes that must not outlive this one
+    budget = _Budget(annotator, settings.annotate.token_budget)
     return NoteCascade(compile_rules(settings.files), settings.partition, load_key(key_file), budget.ask)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +40,9 @@ every subcommand has its own --help"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to the subcommand; returns its exit code (``errors.ExitCode``)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese must not end a command
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments[:1])
     command, rest = _load(COMMANDS[options.command][0]), arguments[1:]

@@ -67,7 +67,7 @@ def protect(argv: Sequence[str]) -> int:
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="output; - for stdout")
     parser.add_argument("--rejects", default="", metavar="FILE", help="default OUT.rejects.jsonl")
-    parser.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1, help="processes for large files")
+    parser.add_argument("--jobs", type=_positive, default=len(os.sched_getaffinity(0)), help="processes (large files)")
     add_settings_arguments(parser)
 
 

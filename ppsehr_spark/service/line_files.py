@@ -82,6 +82,8 @@ def write_lines(path: str) -> Iterator[TextIO]:
         UsageError: ``NO_SUCH_FOLDER`` or ``UNWRITABLE_FILE`` with the path.
     """
     if path == STDIO:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the locale says, JSON lines are UTF-8
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
         sys.stdout.flush()
         return
