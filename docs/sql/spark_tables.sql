@@ -285,10 +285,10 @@ CREATE TABLE IF NOT EXISTS release.releases (
   `conf_hash` STRING COMMENT 'settings of the run',
   `released_at` TIMESTAMP COMMENT 'when'
 ) USING delta
-COMMENT 'one row per release with its gates | 发布目录'
+COMMENT 'one row each time a release became current, with its gates | 发布目录'
 LOCATION '${lake}/release/releases'
 TBLPROPERTIES (
-  'delta.dataSkippingStatsColumns' = 'release_id',
+  'delta.dataSkippingStatsColumns' = 'release_id,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '1'

@@ -48,7 +48,7 @@ SELECT * FROM delta.`${lake}/protected/notes`;
 CREATE OR REPLACE VIEW release.notes COMMENT 'published notes | 发布病历' AS
 SELECT * FROM delta.`${lake}/release/notes`;
 
-CREATE OR REPLACE VIEW release.releases COMMENT 'one row per release with its gates | 发布目录' AS
+CREATE OR REPLACE VIEW release.releases COMMENT 'one row each time a release became current, with its gates | 发布目录' AS
 SELECT * FROM delta.`${lake}/release/releases`;
 
 CREATE OR REPLACE VIEW control.runs COMMENT 'one row per finished stage run | 运行记录' AS

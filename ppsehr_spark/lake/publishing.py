@@ -70,7 +70,8 @@ def publish_notes(
 ) -> Release:
     """Release the protected notes, or refuse; publishing the same content twice writes nothing.
 
-    A release is appended under its id and replaces nothing; ``release.current_notes`` shows the newest one. A crash
+    A release is appended under its id and replaces nothing; ``release.current_notes`` shows the last one published
+    (content that comes back after another release becomes current again, without a second copy). A crash
     between the writes (notes, catalogue row, audit entry, manifest) is repaired by running again: rows whose release
     has no catalogue row are in no view.
 

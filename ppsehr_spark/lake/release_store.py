@@ -42,7 +42,7 @@ class Release:
         n_withheld: notes that a gate held back.
         gates: gate name -> figures, as stored in ``release.releases``.
         conf_hash: settings of the run.
-        is_new: False when this content had been released before and nothing was written.
+        is_new: False when this very release was current already and nothing was written.
     """
 
     release_id: str
@@ -72,7 +72,9 @@ def fingerprint_rows(batches: Iterator[pa.RecordBatch]) -> tuple[str, int]:
 def store_release(
     lake: Lake, release: Release, open_batches: Callable[[], Iterator[pa.RecordBatch]], *, run_id: str
 ) -> bool:
-    """Write what is not there yet; True when the release is new.
+    """Write what is not there yet and make the release current; True when anything was written.
+
+    A release that stood before and was followed by another one gets a new catalogue row, not new notes.
 
     Args:
         open_batches: starts a fresh stream of the rows that leave, in ``RELEASED_SCHEMA``.
@@ -81,15 +83,20 @@ def store_release(
         InfrastructureError: ``RELEASE_SOURCE_CHANGED`` when the stream is not what was fingerprinted (nothing is
             committed), ``COMMIT_CONTENTION`` when other writers win every attempt.
     """
-    is_known = release.release_id in lake.read(RELEASES, ["release_id"])["release_id"].to_pylist()
-    if not is_known:
+    catalogue = lake.read(RELEASES, ["release_id", "released_at"]).sort_by("released_at")["release_id"].to_pylist()
+    n_before = catalogue.count(release.release_id)
+    is_current = catalogue[-1:] == [release.release_id]
+    if not n_before:
         _write_notes(lake, release, open_batches)
         crash_point("publish.after_notes")
-        _append_catalogue(lake, release)
+    elif not is_current:
+        _audit(lake, release, "reinstate_release", run_id)
+    if not is_current:
+        _append_catalogue(lake, release, n_before + 1)
         crash_point("publish.after_catalogue")
     if not has_manifest(lake, release.release_id):
         _write_manifest(lake, release, run_id)
-    return not is_known
+    return not is_current
 
 
 def has_manifest(lake: Lake, release_id: str) -> bool:
@@ -152,7 +159,7 @@ def _sum_digests(batch: pa.RecordBatch) -> int:
     return sum(int.from_bytes(hashlib.sha256(row.encode("utf-8", "surrogatepass")).digest()) for row in rows)
 
 
-def _append_catalogue(lake: Lake, release: Release) -> None:
+def _append_catalogue(lake: Lake, release: Release, occasion: int) -> None:
     row = {
         "release_id": release.release_id,
         "table": RELEASED_NOTES.full_name,
@@ -164,15 +171,12 @@ def _append_catalogue(lake: Lake, release: Release) -> None:
         "released_at": datetime.now(UTC),
     }
     table = pa.Table.from_pylist([row], schema=RELEASES.schema)
-    lake.append(RELEASES, table, app_id=f"release:{release.release_id}", app_version=1)
+    lake.append(RELEASES, table, app_id=f"release:{release.release_id}", app_version=occasion)
 
 
 def _write_manifest(lake: Lake, release: Release, run_id: str) -> None:
     """What the release claims, with an anchor into the audit log, in one small JSON file beside the tables."""
-    details = {"n_rows": release.n_rows, "n_withheld": release.n_withheld, "policy": release.policy}
-    anchor = append_entry(
-        lake, actor="job:publish", action="release", target=release.release_id, run_id=run_id, details=details
-    )
+    anchor = _audit(lake, release, "release", run_id)
     crash_point("publish.after_audit")
     claim = {name: value for name, value in vars(release).items() if name != "is_new"}
     claim["audit"] = {"sequence": anchor.sequence, "row_hash": anchor.row_hash}
@@ -180,6 +184,13 @@ def _write_manifest(lake: Lake, release: Release, run_id: str) -> None:
     with system.open_output_stream(f"{path}.part") as stream:
         stream.write(json.dumps(claim, ensure_ascii=False, indent=2, sort_keys=True).encode())
     system.move(f"{path}.part", path)
+
+
+def _audit(lake: Lake, release: Release, action: str, run_id: str) -> Anchor:
+    details = {"n_rows": release.n_rows, "n_withheld": release.n_withheld, "policy": release.policy}
+    return append_entry(
+        lake, actor="job:publish", action=action, target=release.release_id, run_id=run_id, details=details
+    )
 
 
 def _manifest_place(lake: Lake, release_id: str) -> tuple[fs.FileSystem, str]:

@@ -50,6 +50,7 @@ def test_rows_are_numbered_and_linked(tmp_path: Path) -> None:
     assert report.is_whole and report.head == anchors[-1]
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_the_chain_holds_under_four_writers_one_of_them_killed(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
