@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyspark
 import pytest
 from deltalake import DeltaTable
 
@@ -57,8 +60,19 @@ def test_conf_is_the_same_from_the_zip(archive: Path, tmp_path: Path) -> None:
     assert conf_hash == load_settings("ci").conf_hash
 
 
+@pytest.fixture
+def worker_folders() -> Iterator[None]:
+    """local-cluster leaves its executors' folders inside Spark's own; what this test adds goes again."""
+    work = Path(pyspark.__file__).parent / "work"
+    before = set(work.glob("app-*"))
+    yield
+    for folder in set(work.glob("app-*")) - before:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.submit
 @pytest.mark.slow
+@pytest.mark.usefixtures("worker_folders")
 def test_job_runs_on_executors_that_hold_only_the_zip(archive: Path, tmp_path: Path) -> None:
     site, notes, cwd = (tmp_path / name for name in ("site", "notes", "empty"))
     for folder in (site, notes, cwd):
