@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.config import SimulateSettings, hash_values
-from ppsehr_spark.errors import UsageError
+from ppsehr_spark.errors import ConfigurationError, UsageError
 from ppsehr_spark.spark.frames import map_batches
 from ppsehr_spark.spark.session import describe
 from ppsehr_spark.synthesis.simulator import (
@@ -61,7 +61,9 @@ def write_source(spark: SparkSession, *, root: str, settings: SimulateSettings) 
 
     Raises:
         UsageError: ``SOURCE_NOT_OURS`` when the folder holds something that is not a simulation.
+        ConfigurationError: see ``check_settings``.
     """
+    check_settings(settings)
     _clear(root)
     describe(spark, "simulate: write sources")
     parts = spark.range(0, settings.n_partitions, 1, settings.n_partitions)
@@ -77,6 +79,25 @@ def write_source(spark: SparkSession, *, root: str, settings: SimulateSettings) 
     counts = {name: int(totals[name]) for name in _COUNTS.names}
     counts["bad_rows"] = _write_extras(root, settings)
     return counts
+
+
+def check_settings(settings: SimulateSettings) -> None:
+    """Refuse settings that no patient can be drawn from.
+
+    Raises:
+        ConfigurationError: ``SIMULATE_SETTINGS`` with the key that is out of range.
+    """
+    is_wrong = {
+        "n_patients": settings.n_patients < 1,
+        "n_partitions": settings.n_partitions < 1,
+        "n_bad_rows": settings.n_bad_rows < 0,
+        "seed": settings.seed < 0,
+        "recurrence": not 0.0 <= settings.recurrence <= 1.0,
+        "first_year": not 1950 <= settings.first_year <= 9990,
+        "last_year": not settings.first_year <= settings.last_year <= 9990,
+    }
+    for key in (key for key, wrong in is_wrong.items() if wrong):
+        raise ConfigurationError("SIMULATE_SETTINGS", key=f"simulate.{key}", hint="the value is out of range")
 
 
 def _open_root(root: str) -> tuple[fs.FileSystem, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ppsehr_spark.config import SimulateSettings, read_conf_files
-from ppsehr_spark.errors import UsageError
+from ppsehr_spark.errors import ConfigurationError, UsageError
 from ppsehr_spark.spark import simulate
 from ppsehr_spark.spark.ingest.conversion import Converter
 from ppsehr_spark.spark.ingest.mapping import load_mapping
@@ -117,6 +117,23 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="SOURCE_NOT_OURS"):
         simulate._clear(str(tmp_path))
     assert (tmp_path / "export.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_patients": 0},
+        {"n_partitions": 0},
+        {"n_bad_rows": -1},
+        {"seed": -1},
+        {"recurrence": 1.5},
+        {"first_year": 2025},
+        {"last_year": 1990},
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="SIMULATE_SETTINGS"):
+        simulate.check_settings(SimulateSettings(**changes))
 
 
 def test_an_interrupted_run_is_cleared_and_a_finished_one_recognised(tmp_path: Path) -> None:

@@ -33,8 +33,6 @@ RECURRENCE_FLOOR, RECURRENCE_RISE = 0.14, 0.55
 #: How often a line is drawn again when it is not chosen or repeats what the note already says.
 _ATTEMPTS = 3
 
-Slot = Callable[[], "Fragment | str"]
-
 
 @cache
 def load_topics() -> dict[str, tuple[tuple[Line, ...], tuple[Line, ...]]]:
