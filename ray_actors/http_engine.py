@@ -99,9 +99,10 @@ class HttpEngine:
 
     def _check_model(self) -> None:
         response = self._send("GET", "/models", None)
-        if response.status_code != httpx.codes.OK:
-            return  # an endpoint may serve completions and no list
-        names = [entry.get("id") for entry in response.json().get("data", ()) if isinstance(entry, dict)]
+        try:
+            names = [entry["id"] for entry in response.json()["data"]] if response.status_code == httpx.codes.OK else []
+        except (ValueError, KeyError, TypeError):
+            names = []  # an endpoint may serve completions and no list
         if names and self._options.model not in names:
             hint = "the endpoint does not list this model"
             raise ConfigurationError("MODEL_MISSING", engine="openai", model=self._options.model, hint=hint)

@@ -24,20 +24,8 @@ TIERS = ("1", "2", "3")
 _SECTIONS = {"judge": ("前缀", "示例", "正文"), "extract": ("前缀", "正文"), "tier": ("前缀", "依据", "级别")}
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _KNOWN = frozenset(
-    [
-        "answer",
-        "candidate",
-        "categories",
-        "definition",
-        "evidence",
-        "marked",
-        "name",
-        "note_type",
-        "sentence",
-        "text",
-        "tiers",
-        "worked_examples",
-    ]
+    {"answer", "candidate", "categories", "definition", "evidence", "marked"}
+    | {"name", "note_type", "sentence", "text", "tiers", "worked_examples"}
 )
 _FILE = re.compile(r"prompts/(judge|extract|tier)\.zh\.v(\d+)\.md")
 #: Worked examples of each answer in a judge prefix. Ten in all measured no better than six (AUC 0.960 and 0.961 on
