@@ -7,14 +7,15 @@ Every read is bounded: at most ``_MAX_ELEMENTS`` elements of at most a dozen cha
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 from ppsehr_spark.domain.offsets import Hit
 
 _MAX_ELEMENTS = 12
 #: A character of a place name: Hanzi that are no function words, and no verb of residence or treatment begins here.
 _N = (
-    r"(?:(?!打工|务工|工作|居住|旅游|出差|旅行|上学|读书|求学|生活|经商|探亲|就诊|住院|治疗|手术|复查|医院|返回|出生|长大|暂住|定居|附近|某|老家|当地|等地|务农|种植|养殖|上班|下班|途中|骑|驾|开车|行走|步行|被|散步|回家|回到|不慎|摔|跌|车祸|做|发生|吃|饮)"
+    r"(?:[后来](?=[山海街湾沟岭村庄洲河塘坡寨坪坝广宾安])|(?!打工|务工|工作|居住|旅游|出差|旅行|上学|读书|求学|生活|经商|探亲|就诊|住院|治疗|手术|复查|医院|返回|出生|长大|暂住|定居|附近|某|老家|当地|等地|务农|种植|养殖|上班|下班|途中|骑|驾|开车|行走|步行|被|散步|回家|回到|不慎|摔|跌|车祸|做|发生|吃|饮)"
     r"[\u4e00-\u9fff](?<![的了在是有因患者诊就与及并或曾给让把到去来从向往至于住后我你他她它这那哪每吗呢啊吧着过则但且如为以自由将已未无不病治疗痛症检查服药术说称]))"
 )
 _STRONG = r"(?:大道|大街|胡同|公路|高速公路|国道|省道|县道|街道办事处|街道|办事处|镇(?![痛静咳吐定惊])|乡(?![下村亲])|苏木|嘎查|社区|居委会|村委会|行政村|自然村|新村|村民委员会|村(?!民|里|干部|医|卫)|庄(?![严家])|屯|寨|路(?![上过途程边人径])|街(?![上边])|巷|弄|小区|花园|花苑|公寓|家园|新城|名城|名苑|雅苑|佳苑|嘉苑|苑|豪庭|雅居|公馆|别墅|山庄|大厦|家属院|家属楼|家属区|宿舍|大院|开发区|高新区|工业园区|工业园|工业区|工业城|产业园|科技园|软件园|物流园|创业园|创意园|电商园|商务区|集中区|管理区|示范区|度假区|风景区|园区|新区|酒店|宾馆|饭店|写字楼|商贸城|火车站|汽车站|农场|林场|牧场|团场|生产队|大队)"
@@ -23,7 +24,7 @@ _NUMBER = r"附?[A-Za-z]?[0-9一二三四五六七八九十百零]{1,5}(?:[\-、
 _UNIT = r"(?:号院|号楼|号门|号(?![床])|栋|幢|座|楼(?![梯上下])|层|单元|室|房(?!间|颤|性)|户|村民小组|小组|组|队|社|弄|巷|门|排|支弄|#楼|#|期|区|院|街坊|团|连)"
 _DOOR_TAIL = r"(?:[\-]?[A-Z]?[0-9]{1,4}[A-Z]?[0-9]{0,4}(?:[\-][0-9A-Z]{1,4}){0,2}(?:室|房|号|户)?(?![0-9.a-zA-Z%年月日/:]|[ ]?(?:mg|ml|cm|mm|岁|天|次|周|小时)))"
 _ELEMENT = re.compile(
-    rf"[ ]?(?:[A-Za-z]{{1,2}}(?:座|栋|幢|区|楼|单元)|第?{_NUMBER}{_UNIT}(?:[东西南北中][段侧头边])?(?:[上下之][0-9一二三四五六七八九])?|{_N}{{1,9}}?{_STRONG}(?:{_STRONG}){{0,2}}(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村|期|苑)|[东西南北中](?=[0-9])|[东西南北中]?[0-9一二三四五六]段)?"
+    rf"[ ]?(?:[A-Za-z]{{1,2}}(?:座|栋|幢|区|楼|单元)|(?<=[号园厦苑院])[东西南北主附][楼区座栋]|第?{_NUMBER}{_UNIT}(?:[东西南北中][段侧头边])?(?:[上下之][0-9一二三四五六七八九])?|{_N}{{1,9}}?{_STRONG}(?:{_STRONG}){{0,2}}(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村|期|苑)|[东西南北中](?=[0-9])|[东西南北中]?[0-9一二三四五六]段)?"
     rf"|{_N}{{1,8}}?{_WEAK}(?=[0-9一二三四五六七八九十A-Za-z第]|[东西南北]?门|[,，。;；、)） \n]|$))"
 )
 #: A building known by a name of any form, shown by the floor or room that follows.
@@ -99,7 +100,7 @@ def trim_value(text: str, at: int, end: int) -> int:
     return end
 
 
-def read_open_start(text: str, hit: Hit, division_starts: Collection[int]) -> tuple[int, int, float] | None:
+def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
     """An address betrayed by the element ending at ``hit``, walking left to where its name may begin.
 
     A listed division on the way is where it begins, unless an element ends just before that division.
@@ -114,9 +115,9 @@ def read_open_start(text: str, hit: Hit, division_starts: Collection[int]) -> tu
         return None
     left = _LEFT_WORDS.match(text[name.start() : hit.start])
     start = name.start() + (left.end() if left else 0)
-    inside = [at for at in division_starts if start < at < hit.start]
-    if inside and not _ELEMENT_BEFORE.search(text, max(0, min(inside) - 4), min(inside)):
-        start = min(inside)
+    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
+    if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
+        start = inside[0]
         end = read_details(text, hit.end, is_labelled=False)
     else:
         end = read_details(text, start, is_labelled=False)

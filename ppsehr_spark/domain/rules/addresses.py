@@ -7,7 +7,7 @@ Reference: annotation guideline v1, row ADDRESS. Lists: ``lexicons/address_label
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ppsehr_spark.domain.notes import Note, Span
@@ -24,7 +24,7 @@ from ppsehr_spark.domain.rules.address_parts import (
 from ppsehr_spark.domain.rules.gazetteer import read_places
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
-from ppsehr_spark.domain.rules.person_names import longest
+from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
@@ -46,7 +46,7 @@ def _is_finer(kind: str, before: str) -> bool:
 
 
 #: Element endings that, followed by a number, betray an address that no listed division opens.
-_DOOR_HEADS = ("路 街 巷 弄 村 屯 庄 大道 胡同 小区 花园 花苑 公寓 家园 新村 社区 苑 大厦 家属院 宿舍 公馆 新城 名城 豪庭 雅居 里 园 镇 广场").split()
+_DOOR_HEADS = ["路", "街", "巷", "弄", "村", "屯", "庄", "大道", "胡同", "小区", "花园", "花苑", "公寓", "家园", "新村", "社区", "苑", "大厦", "家属院", "宿舍", "公馆", "新城", "名城", "豪庭", "雅居", "里", "园", "镇", "广场"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Addresses:
     def _link_places(self, text: NormalisedText) -> Iterator[_Chain]:
         """Join divisions that stand side by side from coarse to fine."""
         current: _Chain | None = None
-        for hit in longest(text.hits.get("ADDRESS.place", ())):
+        for hit in _choose_places(text.hits.get("ADDRESS.place", ())):
             if hit.value in "pcda" and is_element_ahead(text.text, hit.end):
                 continue
             if current and current.end == hit.start and _is_finer(hit.value, current.kinds[-1]):
@@ -169,13 +169,24 @@ class Addresses:
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
             end = read_details(text.text, hit.end, is_labelled=False)
             is_label = text.text[hit.end : hit.end + 1] == "址"
-            if hit.end not in chains and not is_label and has_strong_element(text.text, hit.end, end):
+            if hit.end not in chains and not is_label and (
+                has_strong_element(text.text, hit.end, end) or (end - hit.end >= 4 and not is_hanzi(text.text, end))
+            ):
                 yield text.span(hit.end, end, self.category, confidence=0.6, rule="ADDRESS.weak_cue")
+        starts = sorted(chains)
         for hit in text.hits.get("ADDRESS.door", ()):
-            reading = read_open_start(text.text, hit, chains)
+            reading = read_open_start(text.text, hit, starts)
             if reading:
                 start, end, confidence = reading
                 yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
+
+
+def _choose_places(hits: Sequence[Hit]) -> list[Hit]:
+    """Non-overlapping divisions in order: full names first, then the short forms between them."""
+    full = longest(h for h in hits if h.value in "PCDw")
+    taken = {at for h in full for at in range(h.start, h.end)}
+    short = longest(h for h in hits if h.value not in "PCDw" and taken.isdisjoint(range(h.start, h.end)))
+    return sorted((*full, *short), key=lambda h: h.start)
 
 
 def _merge_readings(spans: list[Span]) -> list[Span]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
-from ppsehr_spark.domain.offsets import NormalisedText, normalise_text
+from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
 from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext
 from ppsehr_spark.domain.rules.patterns import compile_lexicon, compile_pattern
-from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry
+from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
@@ -76,8 +76,12 @@ class RuleEngine:
     def _find(self, category: Category, text: NormalisedText, note: Note) -> list[Span]:
         found = [span for recogniser in self.recognisers[category.id] for span in recogniser.find(text, note)]
         found = [span for span in found if span.confidence >= category.doubt_from]
-        shields = [text.origin(hit.start, hit.end) for hit in text.hits.get(f"{category.id}.negative", ())]
-        return [s for s in found if not any(a <= s.start and s.end <= b for a, b in shields)] if shields else found
+        shields = longest(text.hits.get(f"{category.id}.negative", ()))
+        if not found or not shields:
+            return found
+        ranges = [Hit(*text.origin(hit.start, hit.end), hit.value) for hit in shields]
+        starts = [hit.start for hit in ranges]
+        return [span for span in found if not is_covered(starts, ranges, span.start, span.end)]
 
     def _is_accepted(self, span: Span) -> bool:
         category = self.categories.get(span.category)

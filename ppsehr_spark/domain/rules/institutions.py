@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
-from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.gazetteer import read_places
-from ppsehr_spark.domain.rules.person_names import longest
+from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
+from ppsehr_spark.domain.rules.terms import hits_between, is_covered, longest
 
 _MAX_NAME = 28
 _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
@@ -25,8 +25,8 @@ _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
 _STOP = re.compile(
     r"[0-9一二三四五六七八九十半数两余多几]+\s?余?(?:年|月|日|天|周|小时|时|分钟|分|岁|次|床|号|个月|个|例|余年|家)[余多]?(?:前|后|内|间|起)?|"
     r"患者|病人|患儿|家属|家人|产妇|孕妇|就诊|急诊|门诊|住院|入院|出院|转院|收入|收治|转诊|转入|转至|转往|转到|送至|送往|送到|送入|遂至|遂往|求治|求诊|治疗|手术|检查|复查|复诊|会诊|体检|诊断|考虑|"
-    r"曾经|曾|先后|遂|即|再次|再|多次|反复|辗转|前往|赴|往|至|到|在|于|从|由|经(?![开济纬])|去|及|或|并|因|为|被|送|请|我|该|此|了|后(?![洲海街])|又|的|是|有(?![色限])|示|外院|当日|当时|今日|今晨|昨日|昨晚|今|昨|现(?!代)|既往|平素|目前|自行|自|来自|来|首诊|初诊|120|急救车|"
-    r"联系|接|对比|比较|参照|携带|复阅|阅|通知|委托|邀请|特邀|介绍|推荐|建议|要求|拟|想|向|与|以及|同意|推|携|持|拿|依据|根据|据|按|经治|外|上述|服用|口服|予以|予|行|做|查|诉|称|述|说|告知|回(?![龙族民春])|返回|回到|离开|出|入|转|等"
+    r"曾经|曾|先后|遂|即|再次|再|多次|反复|辗转|前往|赴|往|至|到|在|于|从|由|经(?![开济纬])|去|及|或|并|因|为|被|送|请|我|该|此|了|后(?![洲海街])|又|的|是|有(?![色限])|示|外院|当日|当时|今日|今晨|昨日|昨晚|今|昨|现(?!代)|既往|平素|目前|自行|自(?![贡治])|来自|来|首诊|初诊|120|急救车|"
+    r"联系|接|对比|比较|参照|携带|复阅|阅|通知|委托|邀请|特邀|介绍|推荐|建议|要求|拟|想|向|与|以及|同意|推|携|持|拿|依据|根据|据|按|经治|外|上述|服用|口服|予以|予|行|做|查|诉|称|述|说|告知|转回|送回|回(?![龙族民春])|返回|回到|离开|出|入|转|等"
 )
 _GENERIC = re.compile(
     r"(?:当地|本地|外地|附近|就近|异地|省内|市内|省外|国内|国外|外省|外市|我市|本市|本省|本县|地方|省|市|区|县|镇|乡|村|州|地区|乡镇|上级|下级|基层|各|大|小|多家|几家|几个|两家|多个|某家|某|其他|其它|别的|别家|另一|另外|一家|一个|"
@@ -42,7 +42,7 @@ _EXTENSION = re.compile(
     r"[(（]?(?:[\u4e00-\u9fff]{1,5}?(?:院区|分院|分部|分中心|医疗区)|[东西南北新老](?:院区?|区)|本部|分院|第[一二三四五]院区|门诊部|体检中心|急救中心|急诊中心(?=就))[)）]?"
 )
 _LEFT_CUE = re.compile(r"(?:在|于|到|至|往|赴|去|从|由|经|回|返|转|送|来|外请|请|自|[,，。;；、:：(（ \n]|^)$")
-_RIGHT_CUE = re.compile(r"[ ]?(?:就诊|住院|手术|复查|复诊|会诊|治疗|检查|行|查|诊断|诊治|门诊|急诊|专家|随访|化疗|放疗|做|予|给予|考虑|出院|确诊|住|看|建卡|产检|分娩|病理|CT|MR|B超)")
+_RIGHT_CUE = re.compile(r"[ ]?(?:[、,]|就诊|住院|手术|复查|复诊|会诊|治疗|检查|行|查|诊断|诊治|门诊|急诊|专家|随访|化疗|放疗|做|予|给予|考虑|出院|确诊|住|看|建卡|产检|分娩|病理|CT|MR|B超)")
 
 
 #: What shows that a brand word is the head of a street, a village or a product.
@@ -71,9 +71,11 @@ class Institutions:
         floors = _find_floors(text.text, kinds)
         named = [span for hit, floor in zip(kinds, floors, strict=False) for span in self._read_kind(text, hit, floor)]
         yield from named
+        named.sort(key=lambda n: n.start)
+        starts = [n.start for n in named]
         for hit in longest(text.hits.get("HOSPITAL.brand", ())):
             start, end = text.origin(hit.start, hit.end)
-            if not any(n.start <= start and end <= n.end for n in named):
+            if not is_covered(starts, named, start, end):
                 yield from self._read_brand(text, hit)
 
     def _read_kind(self, text: NormalisedText, hit: Hit, floor: int) -> Iterator[Span]:
@@ -90,7 +92,7 @@ class Institutions:
     def _find_start(self, text: NormalisedText, low: int, hit: Hit) -> tuple[int, float, str]:
         """Start, confidence (0: no name) and rule of the name that ends with the kind word ``hit``."""
         plain = text.text
-        near = [h for name in _ANCHORS for h in text.hits.get(name, ()) if low <= h.start < hit.start and h.end <= hit.end]
+        near = [h for name in _ANCHORS for h in hits_between(text.hits.get(name, ()), low, hit.end) if h.start < hit.start]
         cut = self._find_cut(plain, low, hit.start, [h for h in near if h.value not in _SHORT_KINDS])
         anchored = [h for h in near if h.start >= cut and _is_anchor(h, cut, hit)]
         if not anchored:
@@ -138,7 +140,9 @@ class Institutions:
         if _BRAND_OF_OTHER.match(plain, hit.end) or (hit.value == "cue" and _DIGIT_BESIDE.search(plain, max(0, hit.start - 1), hit.end + 1)):
             return
         has_left = _LEFT_CUE.search(plain, max(0, hit.start - 2), hit.start) is not None
-        has_right = _RIGHT_CUE.match(plain, hit.end) is not None
+        right = _RIGHT_CUE.match(plain, hit.end)
+        is_after_word = plain[hit.start - 1 : hit.start] not in ("", ",", "。", ";", "、", ":", "(", " ", "\n")
+        has_right = right is not None and (right.group().strip() not in ("、", ",") or (has_left and is_after_word))
         base = 0.42 if hit.value == "sure" else 0.15
         confidence = base + (0.25 if hit.value == "sure" else 0.3) * (has_left + has_right)
         yield text.span(hit.start, hit.end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")

@@ -15,25 +15,27 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
     "的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
-    "不无未否行为于以其他她它我你您需请予嘱示见呈伴经转拒签即且但若如则又再也都很较均已将由对每各此该院科室床号次日月年时分"
-    "岁女士夫妻父母姐妹兄弟爷奶叔姨舅姑员师长主任医护职务事电话址证件码男性别什么吗呢吧啊着过"
+    "不无未否行为于以其他她它我你您需请予嘱示见呈伴经转拒签即且但如则又再也都很较均已将由对每各此该院科室床号次日年时分"
+    "岁女士夫妻父母姐妹兄弟爷奶叔姨舅姑员师主任医护职务事电话址证件码男性别什么吗呢吧啊着过"
 )
+#: Characters that stand inside given names, and at the head of words that follow a name (长期, 月经, 若).
+_DOUBLE_USE = frozenset("若月长")
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该孔")
+FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
 _RARELY_SURNAMES = frozenset("和由同与应全都但相因将从及且况后为无能查计其可有原各该解")
 _MASK = re.compile(r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))")
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _DOTTED = re.compile(rf"[{_HANZI}]{{1,7}}(?:·[{_HANZI}]{{1,8}}){{1,4}}")
 _LATIN = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
-_DAYS = frozenset("今日 昨日 当日 次日 每日 近日 翌日 术日".split())
+_DAYS = frozenset(["今日", "昨日", "当日", "次日", "每日", "近日", "翌日", "术日"])
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
 #: Words after which a name has ended.
 _FOLLOW = re.compile(
     r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
     r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|拒绝|知情|了解|于|因|以|为|系|在|与|和|及|是|已|将|到|体健|健在|健康|患|床旁|"
-    r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|后|并|由|对|从|向|打|再|又|术|行|经|照|看|办|做|按|继续|完成|操作|负责|担任|解释|复核|讨论|审核|检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发|不|须|需|应|可|请|仍|自|共|约|到达|赶|推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑)"
+    r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|后|并|由|对|从|向|打|再|又|术|行|经|照|看|办|做|按|继续|完成|操作|负责|担任|解释|复核|讨论|审核|检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|送餐|不|月经|长期|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑)"
 )
 #: Words before which no name is running, so a name may begin after them.
 _LEFT_STOP = re.compile(
@@ -197,6 +199,7 @@ class NameReader:
         is_hard = not is_hanzi(text, end)
         is_bounded = is_hard or _FOLLOW.match(text, end) is not None
         score = 0.3 * known + (0.35 if is_hard else 0.25 if is_bounded else 0.0)
+        score -= 0.2 * any(c in _DOUBLE_USE for c in name) * (not is_hard)
         score += 0.25 if surname == 2 or text[start] in self.common else 0.1
         score += {1: 0.03, 2: 0.1, 3: -0.25}[given]
         return NameReading(start, end, min(score, 1.0), is_bounded, "han")

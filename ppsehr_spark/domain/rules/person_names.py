@@ -15,6 +15,7 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NameReader, NameReading, is_hanzi
+from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
@@ -31,16 +32,20 @@ _SIGNATURE_LINE = re.compile(
 )
 #: After a bare preposition a name does something; a word closed by punctuation is an item of a list.
 _LISTED = re.compile(r"[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])")
+#: What persons do in a note, straight after their name.
+_ACTS = re.compile(
+    r"已(?:向|核对|签|告|与|知|到|离|于|将)|诉|要求|表示|在场|到场|同意|签[名字署]|陪|看过|查看|查房|复核|汇报|补充|指出|认为|主刀|[一二三]助|巡回|器械|来电|致电|接听|送[餐饭药来]|巡视|到达|到床旁|"
+    r"赶到|代诉|询问|告知|解释|交代|执行|核对|意见|及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|之(?:父|母|子|女|夫|妻)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿)|主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|协助|陈述|搀扶|推送|报告|接诊|接班|交班|术后查看"
+)
 _MAX_COMPANIONS = 60
 _COMPANION = re.compile(r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/]")
 _CELL = re.compile(r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?")
 _EPONYM_AFTER = re.compile(r"(?:氏|综合|病|征|试验|分级|分型|分期|反射|定律|手术|细胞|淋巴瘤|体)")
 _NOT_NAMES = frozenset(
-    "患者 本人 家属 家长 同上 不详 未知 无名 医师 医生 护士 病人 患儿 父母 父亲 母亲 丈夫 妻子 儿子 女儿 无 略 保密 匿名 正常 同前 "
-    "待查 未填 空缺 未婚 已婚 汉族 关系 电话 性别 年龄 日期 时间 主任 副主任 签名 医嘱 记录 单位 地址 配偶 夫妻 父子 母子 父女 母女 子女 亲属 朋友 同事".split()
+    ["患者", "本人", "家属", "家长", "同上", "不详", "未知", "无名", "医师", "医生", "护士", "病人", "患儿", "父母", "父亲", "母亲", "丈夫", "妻子", "儿子", "女儿", "无", "略", "保密", "匿名", "正常", "同前", "待查", "未填", "空缺", "未婚", "已婚", "汉族", "关系", "电话", "性别", "年龄", "日期", "时间", "主任", "副主任", "签名", "医嘱", "记录", "单位", "地址", "配偶", "夫妻", "父子", "母子", "父女", "母女", "子女", "亲属", "朋友", "同事"]
 )
 #: Words that stand for a person and are followed by anything; the others mostly by a name or a comma.
-_VAGUE_KIN = frozenset("患者 病人 患儿 产妇 孕妇 死者 伤者 家属 新生儿 术者 供者 受试者 捐献者 父母 子女 儿女".split())
+_VAGUE_KIN = frozenset(["患者", "病人", "患儿", "产妇", "孕妇", "死者", "伤者", "家属", "新生儿", "术者", "供者", "受试者", "捐献者", "父母", "子女", "儿女"])
 #: How sure a name read to the left of each kind of mark may become.
 _CEILING = {"title": 0.97, "before_sex": 0.95, "before_kin": 0.95, "verb": 0.85}
 
@@ -66,6 +71,8 @@ class PersonNames:
         context.terms.add("NAME.sex", [",男", ",女", "(男", "(女", " 男", " 女", "、男", "、女", "岁"])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
+        surnames = "".join(sorted(self.reader.common - FUNCTION_SURNAMES))
+        self._edge = re.compile(rf"(?:(?<![^\n])|[,。;、:()/! ]|已向|同意|巡回)(?=[{surnames}][\u4e00-\u9fff])")
         self._readers = (self._find_labelled, self._find_titled, self._find_kin, self._find_agents, self._find_masked, self._find_left_marked)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
@@ -73,8 +80,10 @@ class PersonNames:
         found = [f for read in self._readers for f in read(text)]
         found += self._find_signatures(text.text)
         found += self._find_cells(text.text)
-        eponyms = text.hits.get("NAME.eponym", ())
-        found = [f for f in found if not any(h.start <= f.start and f.end <= h.end for h in eponyms)]
+        found += self._find_unmarked(text.text)
+        eponyms = longest(text.hits.get("NAME.eponym", ()))
+        starts = [h.start for h in eponyms]
+        found = [f for f in found if not is_covered(starts, eponyms, f.start, f.end)]
         found += self._find_companions(text.text, found)
         found += _find_repeats(text.text, found)
         for f in found:
@@ -139,7 +148,8 @@ class PersonNames:
         reading = self.reader.read_right(text, at)
         if reading and reading.form != "masked" and not _says_nothing(text, reading):
             is_clear = reading.is_bounded and reading.score >= 0.78 and text[at] not in FUNCTION_SURNAMES
-            confidence = 0.9 if reading.form == "dotted" else 0.82 if is_clear else 0.4 if reading.score >= 0.78 else 0.2
+            is_full = reading.score >= 0.65 and reading.end - reading.start == 3 and text[at] not in FUNCTION_SURNAMES
+            confidence = 0.9 if reading.form == "dotted" else 0.82 if is_clear else 0.66 if is_full else 0.2
             yield _Found(reading.start, reading.end, confidence, rule)
 
     def _find_masked(self, text: NormalisedText) -> Iterator[_Found]:
@@ -189,18 +199,37 @@ class PersonNames:
             reading = self.reader.read_right(text, start)
             if reading and reading.form == "dotted":
                 is_eponym = _EPONYM_AFTER.match(text, reading.end) is not None
-                yield _Found(reading.start, reading.end, 0.0 if is_eponym else 0.93, "dotted")
+                yield _Found(reading.start, reading.end, 0.0 if is_eponym else 0.91, "dotted")
+
+    def _find_unmarked(self, text: str) -> Iterator[_Found]:
+        """Names that nothing announces: a clear name at a clear edge that does something, or two and more in a list."""
+        previous: NameReading | None = None
+        for edge in self._edge.finditer(text):
+            reading = self.reader.read_right(text, edge.end())
+            if reading is None or reading.form != "han" or reading.score < 0.8:
+                continue
+            acts = _ACTS.match(text, reading.end) is not None
+            if acts and reading.score >= 0.83:
+                yield _Found(reading.start, reading.end, 0.78 if reading.end - reading.start > 2 else 0.66, "prose")
+            elif reading.score >= 0.9 and reading.is_bounded and is_hanzi(text, reading.end):
+                yield _Found(reading.start, reading.end, 0.6 if reading.end - reading.start > 2 else 0.4, "prose")
+            elif previous and previous.end == edge.start() and edge.group() in "、/" and reading.is_bounded:
+                for item in (previous, reading):
+                    yield _Found(item.start, item.end, 0.62 if item.score >= 0.9 else 0.4, "list")
+            previous = reading
 
     def _find_companions(self, text: str, found: list[_Found]) -> list[_Found]:
         """``孙主任、周洁敏、张莉``: names listed after a sure one, its title skipped."""
         added: list[_Found] = []
         queue = [f for f in found if f.confidence >= 0.75]
+        known = {f.start for f in found}
         while queue and len(added) < _MAX_COMPANIONS:
             gap = _COMPANION.match(text, queue.pop().end)
             reading = self.reader.read_right(text, gap.end()) if gap else None
             is_clear = reading is not None and reading.is_bounded and reading.score >= 0.75
-            if reading and is_clear and not _says_nothing(text, reading) and not any(f.start == reading.start for f in found + added):
+            if reading and is_clear and not _says_nothing(text, reading) and reading.start not in known:
                 added.append(_Found(reading.start, reading.end, 0.85, "companion"))
+                known.add(reading.start)
                 queue.append(added[-1])
         return added
 
@@ -246,12 +275,3 @@ def _find_repeats(text: str, found: list[_Found]) -> Iterator[_Found]:
     for match in re.finditer("|".join(sorted(names, key=len, reverse=True)), text):
         if match.span() not in taken:
             yield _Found(match.start(), match.end(), 0.9, "repeat")
-
-
-def longest(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits without those that lie inside another hit, in order of start."""
-    kept: list[Hit] = []
-    for hit in sorted(hits, key=lambda h: (h.start, -h.end)):
-        if not kept or hit.start >= kept[-1].end:
-            kept.append(hit)
-    return kept

@@ -6,8 +6,10 @@ Must not know: what a list means; grammars read their hits by list name. Referen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from daachorse import CharwiseDoubleArrayAhoCorasick
 
@@ -63,3 +65,37 @@ def read_lexicon(files: ConfFiles, path: str) -> tuple[tuple[str, ...], ...]:
         raise ConfigurationError("LEXICON_FILE", file=path, hint="the lexicon that a category names is missing")
     lines = (line.rstrip("\n\r") for line in files[path].splitlines())
     return tuple(tuple(line.split("\t")) for line in lines if line.strip() and not line.startswith("#"))
+
+
+class Ranged(Protocol):
+    """Anything with a half-open range."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+def longest(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits without those that overlap an earlier or longer one, in order of start."""
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda h: (h.start, -h.end)):
+        if not kept or hit.start >= kept[-1].end:
+            kept.append(hit)
+    return kept
+
+
+def hits_between(hits: Sequence[Hit], low: int, high: int) -> list[Hit]:
+    """Hits (in order of end, as scanned) that lie inside ``[low, high)``."""
+    first = bisect_left(hits, low, key=lambda h: h.end)
+    last = bisect_right(hits, high, key=lambda h: h.end)
+    return [hit for hit in hits[first:last] if hit.start >= low]
+
+
+def is_covered(starts: Sequence[int], ranges: Sequence[Ranged], start: int, end: int) -> bool:
+    """True when one of the ``ranges`` (sorted; ``starts`` are theirs) that begin last before ``start`` holds ``end``.
+
+    Looks back at four ranges at most, enough for terms and names that barely overlap one another.
+    """
+    at = bisect_right(starts, start)
+    return any(end <= ranges[i].end for i in range(max(0, at - 4), at))
