@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
 from ppsehr_spark.spark.notes.recognition import recognise_notes
 from ppsehr_spark.spark.notes.units import pack_segments
@@ -14,6 +15,7 @@ from ppsehr_spark.spark.session import open_session
 def _body(context: RunContext) -> StageResult:
     spark = open_session("partition")
     counts = recognise_notes(spark, context.lake, settings=context.settings, run_id=context.run_id)
+    crash_point("partition.after_rules")
     unit_tokens = context.settings.partition.unit_tokens
     units = pack_segments(spark, context.lake, unit_tokens=unit_tokens, run_id=context.run_id)
     return StageResult({**counts, "units": units})

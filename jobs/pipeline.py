@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     names = [stage.name for stage in STAGES]
     parser.add_argument("--lake", default=".state/lake", metavar="URI", help="lake root (default .state/lake)")
-    parser.add_argument("--source", default=".state/source", metavar="URI", help="source folder (default .state/source)")
+    parser.add_argument(
+        "--source", default=".state/source", metavar="URI", help="source folder (default .state/source)"
+    )
     parser.add_argument("--profile", default=os.environ.get("PPSEHR_PROFILE", "laptop"))
     parser.add_argument("--conf", default=None, metavar="DIR", help="conf folder")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
@@ -127,7 +129,9 @@ def _command(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> 
     arguments = ["--lake", options.lake, "--run-id", run_id, "--profile", options.profile]
     arguments += ["--source", options.source] if stage.takes_source else []
     arguments += ["--conf", options.conf] if options.conf else []
-    arguments += [flag for flag in ("--dry-run", "--explain", "--force") if getattr(options, flag[2:].replace("-", "_"))]
+    arguments += [
+        flag for flag in ("--dry-run", "--explain", "--force") if getattr(options, flag[2:].replace("-", "_"))
+    ]
     for item in options.set:
         arguments += ["--set", item]
     if stage.engine != "spark":

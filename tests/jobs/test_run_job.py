@@ -92,9 +92,7 @@ def test_a_lake_refuses_another_identity_key(arguments: list[str], tmp_path: Pat
     assert run_job(stage, [*arguments, "--set", f'identity.key_file="{other}"']) == ExitCode.CONFIGURATION
 
 
-def test_a_dry_run_writes_nothing(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_writes_nothing(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = _stage(lambda context: pytest.fail("ran"), inputs=(schemas.NOTES,), writes=(schemas.ANNOTATIONS,))
     assert run_job(stage, [*arguments, "--dry-run"]) == 0
     plan = json.loads(capsys.readouterr().out)

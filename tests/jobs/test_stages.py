@@ -99,7 +99,10 @@ def test_what_is_protected_keeps_its_prose(run: tuple[Lake, Path, list[str]]) ->
     protected = _by_source_id(run[0], schemas.PROTECTED_NOTES)
     assert protected["1"]["text"] == TEXTS[1]
     assert not any(canary in protected["0"]["text"] for canary in CANARIES)
-    assert protected["2"]["text"].endswith("主任查房,示:患者病情平稳,继续目前治疗。") and protected["2"]["text"] != TEXTS[2]
+    assert (
+        protected["2"]["text"].endswith("主任查房,示:患者病情平稳,继续目前治疗。")
+        and protected["2"]["text"] != TEXTS[2]
+    )
     assert {row["noted_month"] for row in protected.values()} == {"2023-04"}, "months are UTC: 2023-05-01 in China"
 
 

@@ -9,6 +9,7 @@ import fnmatch
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from ppsehr_spark.config import Settings, hash_values
 from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.errors import InputError, QualityGateError
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
@@ -98,21 +100,41 @@ def ingest_source(
             ``ingest.max_reject_share``; rejects are written, tables are left as they were.
     """
     files = list_source(mapping, root)
-    counts: dict[str, int] = {}
     order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
-    for position in order:
-        group, chosen = mapping.groups[position], [f for f in files if f.group == position]
-        if chosen:
-            landed = _land(spark, chosen, group, mapping.name, settings)
-            _store(spark, lake, landed, group, settings, run_id, mapping.name, counts)
+    landed = [
+        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
+        for position in order
+        if any(f.group == position for f in files)
+    ]
+    try:
+        counts = {"rejects": _store_rejects(spark, lake, landed, source=mapping.name, run_id=run_id)}
+        crash_point("ingest.after_rejects")
+        _check_reject_share(landed, settings.ingest.max_reject_share)
+        for group in landed:
+            for name, value in _store(spark, lake, group).items():
+                counts[f"{group.table}_{name}"] = counts.get(f"{group.table}_{name}", 0) + value
+            crash_point(f"ingest.after_{group.table}")
+    finally:
+        for group in landed:
+            group.rows.unpersist()
     return counts
 
 
-def _land(
-    spark: SparkSession, files: list[SourceFile], group: FileGroup, source: str, settings: Settings
-) -> DataFrame:
-    """Typed rows and rejects of a group in one frame; one task reads one file."""
-    schema = pa.schema([*(f.with_nullable(True) for f in _TARGETS[group.table].schema if f.name != "run_id"), *_LANDING_FIELDS])
+@dataclass(frozen=True)
+class _Landed:
+    """What one file group holds: all rows read once, and among the good ones the first of every key."""
+
+    table: str
+    rows: DataFrame
+    first: DataFrame
+    repeated: DataFrame
+
+
+def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source: str, settings: Settings) -> _Landed:
+    """Typed rows and rejects of a group in one frame, read once; one task reads one file."""
+    schema = pa.schema(
+        [*(f.with_nullable(True) for f in _TARGETS[group.table].schema if f.name != "run_id"), *_LANDING_FIELDS]
+    )
     describe(spark, f"ingest: read {len(files)} files into {group.table}")
     listed = spark.createDataFrame([(f.uri, f.relative) for f in files], "uri string, relative string")
     key_file, limit = settings.identity.key_file, settings.ingest.max_note_chars
@@ -124,7 +146,8 @@ def _land(
                 converter = Converter(group, source, key, limit, relative)
                 yield from _batches(_read_file(uri, converter), schema)
 
-    return map_batches(listed.repartition(len(files)), read, schema)
+    rows = map_batches(listed.repartition(len(files)), read, schema).persist(StorageLevel.DISK_ONLY)
+    return _Landed(group.table, rows, *_split_repeated(rows.where("_reason IS NULL"), _TARGETS[group.table].keys[0]))
 
 
 def _read_file(uri: str, converter: Converter) -> Iterator[dict[str, Any]]:
@@ -154,31 +177,21 @@ def _batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.R
         yield pa.RecordBatch.from_pylist(held, schema=schema)
 
 
-def _store(
-    spark: SparkSession,
-    lake: Lake,
-    landed: DataFrame,
-    group: FileGroup,
-    settings: Settings,
-    run_id: str,
-    source: str,
-    counts: dict[str, int],
-) -> None:
-    spec = _TARGETS[group.table]
-    landed = landed.persist(StorageLevel.DISK_ONLY)
-    try:
-        first, repeated = _split_repeated(landed.where("_reason IS NULL"), spec.keys[0])
-        rejects = _reject_rows(landed.where("_reason IS NOT NULL").select(*(f.name for f in _LANDING_FIELDS)), repeated)
-        rejects = rejects.withColumns({"source": F.lit(source), "run_id": F.lit(run_id)})
-        merged = merge_rows(spark, lake, schemas.REJECTS, rejects, is_update=False)
-        counts["rejects"] = counts.get("rejects", 0) + merged["inserted"]
-        _check_reject_share(landed, group.table, settings.ingest.max_reject_share)
-        rows = _add_context(spark, lake, first) if group.table == "notes" else first
-        describe(spark, f"ingest: merge {group.table}")
-        for name, value in merge_rows(spark, lake, spec, rows.withColumn("run_id", F.lit(run_id))).items():
-            counts[f"{group.table}_{name}"] = counts.get(f"{group.table}_{name}", 0) + value
-    finally:
-        landed.unpersist()
+def _store(spark: SparkSession, lake: Lake, landed: _Landed) -> dict[str, int]:
+    rows = _add_context(spark, lake, landed.first) if landed.table == "notes" else landed.first
+    describe(spark, f"ingest: merge {landed.table}")
+    return merge_rows(spark, lake, _TARGETS[landed.table], rows)
+
+
+def _store_rejects(spark: SparkSession, lake: Lake, landed: list[_Landed], *, source: str, run_id: str) -> int:
+    """Every reject of every group in one merge; returns how many are new."""
+    if not landed:
+        return 0
+    places = [f.name for f in _LANDING_FIELDS]
+    found = [_reject_rows(g.rows.where("_reason IS NOT NULL").select(*places), g.repeated) for g in landed]
+    rejects = reduce(DataFrame.unionByName, found).withColumns({"source": F.lit(source), "run_id": F.lit(run_id)})
+    describe(spark, "ingest: list rejects")
+    return merge_rows(spark, lake, schemas.REJECTS, rejects, is_update=False)["inserted"]
 
 
 def _split_repeated(rows: DataFrame, key: str) -> tuple[DataFrame, DataFrame]:
@@ -199,11 +212,15 @@ def _reject_rows(rejects: DataFrame, repeated: DataFrame) -> DataFrame:
     ).dropDuplicates(["reject_key"])
 
 
-def _check_reject_share(landed: DataFrame, table: str, limit: float) -> None:
-    total, rejected = landed.select(F.count("*"), F.count("_reason")).first()
-    if total and rejected / total > limit:
-        hint = "see phi.rejects; raise ingest.max_reject_share only when the source is known to be so"
-        raise QualityGateError("TOO_MANY_REJECTS", table=table, rows=total, rejected=rejected, hint=hint)
+def _check_reject_share(landed: list[_Landed], limit: float) -> None:
+    marked = [g.rows.select(F.lit(g.table).alias("table"), "_reason") for g in landed]
+    if not marked:
+        return
+    shares = reduce(DataFrame.union, marked).groupBy("table").agg(F.count("*"), F.count("_reason")).collect()
+    for table, total, rejected in shares:
+        if rejected / total > limit:
+            hint = "see phi.rejects; raise ingest.max_reject_share only when the source is known to be so"
+            raise QualityGateError("TOO_MANY_REJECTS", table=table, rows=total, rejected=rejected, hint=hint)
 
 
 def _add_context(spark: SparkSession, lake: Lake, notes: DataFrame) -> DataFrame:
@@ -215,7 +232,9 @@ def _add_context(spark: SparkSession, lake: Lake, notes: DataFrame) -> DataFrame
     age = F.floor(F.months_between(F.to_date("noted_at"), F.col("_born")) / 12).cast("int")
     return joined.withColumns(
         {
-            "sex": F.when(F.coalesce(F.col("sex"), F.lit("")) == "", F.coalesce("_sex", F.lit(""))).otherwise(F.col("sex")),
+            "sex": F.when(F.coalesce(F.col("sex"), F.lit("")) == "", F.coalesce("_sex", F.lit(""))).otherwise(
+                F.col("sex")
+            ),
             "age_years": F.coalesce("age_years", F.when(age >= 0, age)),
         }
     ).drop("_sex", "_born")

@@ -31,7 +31,9 @@ def protect_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id
     Returns:
         Counts: rows inserted and updated.
     """
-    policy_hash = settings.partial_hash(("protect", "identity"), ("protection.toml", "categories/", "lexicons/surrogate"))
+    policy_hash = settings.partial_hash(
+        ("protect", "identity"), ("protection.toml", "categories/", "lexicons/surrogate")
+    )
     annotations = read_table(spark, lake, schemas.ANNOTATIONS).select(
         "note_key", "text_hash", "spans", "n_open_segments", F.col("input_hash").alias("annotation_hash")
     )
@@ -61,4 +63,10 @@ def _protect(row: Mapping[str, Any], protector: Protector, policy: str) -> dict[
     spans = tuple(span_of(span) for span in row["spans"])
     protected = protector.protect(note_of(row), spans, row["patient_key"])
     carried = {name: row[name] for name in _CARRIED}
-    return {**carried, "note_key": row["note_key"], "text": protected.text, "n_spans": protected.n_spans, "policy": policy}
+    return {
+        **carried,
+        "note_key": row["note_key"],
+        "text": protected.text,
+        "n_spans": protected.n_spans,
+        "policy": policy,
+    }

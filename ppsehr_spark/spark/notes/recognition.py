@@ -24,7 +24,9 @@ from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
 from ppsehr_spark.spark.notes.rows import NOTE_COLUMNS, note_of, pack_rows, span_row
 from ppsehr_spark.spark.session import describe
 
-_CONTENT = pa.struct([schemas.SEGMENTS.schema.field(n).with_nullable(True) for n in schemas.SEGMENTS.schema.names if n != "run_id"])
+_CONTENT = pa.struct(
+    [schemas.SEGMENTS.schema.field(n).with_nullable(True) for n in schemas.SEGMENTS.schema.names if n != "run_id"]
+)
 _RECOGNISED = pa.schema(
     [
         *(f for f in schemas.RULE_ANNOTATIONS.schema if f.name != "run_id"),

@@ -128,5 +128,3 @@ def _apply_corrections(spans: tuple[Span, ...], corrections: Any) -> tuple[Span,
             kept = [s for s in kept if s.end <= place[0] or s.start >= place[1]]
             kept.append(Span(*place, tier=correction["tier"], source="person", rule="person", tier_rule=tier_rule))
     return tuple(sorted(kept, key=lambda span: (span.start, span.end)))
-
-
