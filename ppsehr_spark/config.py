@@ -157,12 +157,14 @@ def load_settings(profile: str = "laptop", overrides: Sequence[str] = (), conf: 
     _merge(values, overlay)
     for item in overrides:
         _merge(values, _parse_override(item))
-    return _build(Settings, {**values, "profile": profile, "files": files}, "conf")
+    settings: Settings = _build(Settings, {**values, "profile": profile, "files": files}, "conf")
+    return settings
 
 
 def settings_from_json(text: str) -> Settings:
     """Inverse of ``Settings.to_json``."""
-    return _build(Settings, json.loads(text), "json")
+    settings: Settings = _build(Settings, json.loads(text), "json")
+    return settings
 
 
 def read_conf_files(conf: str | None = None) -> dict[str, str]:

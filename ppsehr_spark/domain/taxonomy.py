@@ -93,7 +93,8 @@ def _load_category(path: str, text: str) -> Category:
     if not raw.get("name"):
         raise ConfigurationError("CATEGORY_FILE", file=path, key="name", hint="is required")
     plural = {"pattern": "patterns", "lexicon": "lexicons"}
-    return Category(**{plural.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    values: dict[str, Any] = {plural.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return Category(**values)
 
 
 def category_priority(categories: Mapping[str, Category]) -> dict[str, int]:
