@@ -42,7 +42,7 @@ def load_key(key_file: str) -> bytes:
         text = os.environ[key_file[4:]] if key_file.startswith("env:") else Path(key_file).read_text(encoding="ascii")
         key = bytes.fromhex(text.strip())
     except (OSError, KeyError, ValueError):
-        hint = "identity.key_file must name a readable file (or env:NAME) with a hexadecimal key; make setup creates one"
+        hint = "identity.key_file must name a readable file (or env:NAME) that holds a hexadecimal key"
         raise ConfigurationError("IDENTITY_KEY", hint=hint) from None
     if len(key) < _MIN_KEY_BYTES:
         raise ConfigurationError("IDENTITY_KEY", hint="the identity key must have at least 128 bits")
