@@ -92,7 +92,13 @@ def _parse_json_line(line: bytes, row: int, encoding: str) -> Record | Reject:
 def _read_csv(stream: BinaryIO, group: FileGroup) -> Iterator[Record | Reject]:
     # surrogateescape keeps undecodable bytes visible per row, so one bad row does not end the file
     text = io.TextIOWrapper(stream, encoding=_lenient(group.encoding), errors="surrogateescape", newline="")
-    rows = csv.reader(text, delimiter=group.delimiter, strict=True)
+    try:
+        yield from _csv_rows(csv.reader(text, delimiter=group.delimiter, strict=True), group)
+    finally:
+        text.detach()  # the stream belongs to the caller, who closes it
+
+
+def _csv_rows(rows: Iterator[list[str]], group: FileGroup) -> Iterator[Record | Reject]:
     header: list[str] = []
     row = 0
     while True:
