@@ -2,7 +2,7 @@
 
 Knows: which characters are the same to a reader (full-width forms, traditional characters, look-alike digits,
 zero-width characters) and where each normalised character stood. Must not know: categories or rules.
-Punctuation becomes its ASCII twin (``：`` is ``:``, ``（`` is ``(``; ``。`` and ``、`` stay), so rules are written once.
+Punctuation becomes its ASCII twin (``：`` is ``:``; ``。`` and ``、`` stay), so rules are written once.
 Reference: annotation guideline v1, "Spans" (offsets are code points of the original); Unicode NFKC (UAX 15).
 """
 
@@ -18,8 +18,10 @@ from importlib import resources
 
 from ppsehr_spark.domain.notes import Span
 
-#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, variation selectors.
-_INVISIBLE = re.compile("[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]+")
+#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, selectors.
+_INVISIBLE = re.compile(
+    "[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]+"
+)
 _LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoIl|]+(?=[0-9])")
 _LOOK_ALIKE_DIGITS = str.maketrans("OoIl|", "00111")
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
@@ -122,12 +124,12 @@ def _fold_table() -> dict[int, str]:
         if folded:
             table[code] = table.get(ord(folded), folded)
     table |= dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _DOTS), "·")
-    table |= dict.fromkeys(map(ord, _STARS), "*") | {ord("\t"): " ", ord("\r"): "\n", ord("\v"): "\n", ord("\f"): "\n"}
-    return table | {ord("【"): "[", ord("】"): "]", ord("〔"): "[", ord("〕"): "]", ord("﹕"): ":", ord("∶"): ":", ord("︰"): ":"}
+    table |= dict.fromkeys(map(ord, _STARS), "*") | {9: " ", 11: "\n", 12: "\n", 13: "\n"}
+    return table | {ord(a): b for a, b in zip("【】〔〕﹕∶︰", "[][]:::", strict=True)}
 
 
 def _fold_character(character: str) -> str:
-    """The single character a reader takes it for, or ``""`` to leave it (circled and raised digits keep their meaning)."""
+    """The one character a reader takes it for; ``""`` leaves it (circled and raised digits keep their meaning)."""
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)

@@ -70,7 +70,15 @@ def test_contacts(text: str, found: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["头孢曲松2.0g qd", "WBC 13.81×10^9/L", "2023-05-01 08:30", "住院号：13812345678", "病案号 0571876543", "邮编 315000", "12床"],
+    [
+        "头孢曲松2.0g qd",
+        "WBC 13.81×10^9/L",
+        "2023-05-01 08:30",
+        "住院号：13812345678",
+        "病案号 0571876543",
+        "邮编 315000",
+        "12床",
+    ],
 )
 def test_other_numbers_are_not_contacts(text: str) -> None:
     assert find(text, "CONTACT") == []

@@ -1,4 +1,4 @@
-"""Recognisers: ``compile_rules(files)`` makes the engine of all enabled categories. Importing registers every grammar."""
+"""Recognisers: ``compile_rules(files)`` makes the engine of all enabled categories; importing registers grammars."""
 
 from ppsehr_spark.domain.rules import addresses as _addresses
 from ppsehr_spark.domain.rules import assertion as _assertion

@@ -28,11 +28,15 @@ from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
-_PROSE_LEFT = re.compile(r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|[,，。;；、:：(（ \n]|^)$")
+_PROSE_LEFT = re.compile(
+    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|[,，。;；、:：(（ \n]|^)$"
+)
 #: A preposition of place or a verb of moving straight before a short name.
 _MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵)$")
 _PROSE_RIGHT = re.compile(
-    r"(?:人(?![民口工体])|籍|市|省|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|疫区|[,，。;；、)） \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就)"
+    r"(?:人(?![民口工体])|籍|市|省|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
+    r"回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|"
+    r"疫区|[,，。;；、)） \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就)"
 )
 _SURE = 0.5
 _SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗")}
@@ -43,10 +47,6 @@ _RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2}
 def _is_finer(kind: str, before: str) -> bool:
     """A full name may follow one of its own level (historical pairs); a short form must be finer."""
     return _RANK[kind] > _RANK[before] or (kind in "PCDw" and _RANK[kind] == _RANK[before])
-
-
-#: Element endings that, followed by a number, betray an address that no listed division opens.
-_DOOR_HEADS = ["路", "街", "巷", "弄", "村", "屯", "庄", "大道", "胡同", "小区", "花园", "花苑", "公寓", "家园", "新村", "社区", "苑", "大厦", "家属院", "宿舍", "公馆", "新城", "名城", "豪庭", "雅居", "里", "园", "镇", "广场"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Addresses:
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             context.terms.add(f"ADDRESS.{kind}", [term])
         context.terms.add("ADDRESS.place", {n: k for n, k in read_places(context).items() if k != "-"})
-        context.terms.add("ADDRESS.door", _DOOR_HEADS)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every place with its rule and confidence; overlapping sure readings become one maximal span."""
@@ -101,7 +100,11 @@ class Addresses:
     def _close(text: str, chain: _Chain) -> _Chain:
         """A short form with the suffix people add though the official name differs (禄劝县) takes it along."""
         is_suffixed = text[chain.end : chain.end + 1] in _SUFFIXES.get(chain.kinds[-1], ())
-        return replace(chain, end=chain.end + 1, kinds=chain.kinds[:-1] + chain.kinds[-1].upper()) if is_suffixed else chain
+        return (
+            replace(chain, end=chain.end + 1, kinds=chain.kinds[:-1] + chain.kinds[-1].upper())
+            if is_suffixed
+            else chain
+        )
 
     def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, _Chain]) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""
@@ -116,7 +119,9 @@ class Addresses:
         has_colon = gap is not None and gap.group("colon") is not None
         if has_colon and end - at >= 2 and (at in chains or reach > at or end - at <= 24):
             confidence = 0.97 if at in chains or reach > at else 0.6
-            yield text.span(at, max(end, min(reach, value.end())), self.category, confidence=confidence, rule="ADDRESS.label")
+            yield text.span(
+                at, max(end, min(reach, value.end())), self.category, confidence=confidence, rule="ADDRESS.label"
+            )
         elif at in chains or reach > at:
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
@@ -169,8 +174,12 @@ class Addresses:
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
             end = read_details(text.text, hit.end, is_labelled=False)
             is_label = text.text[hit.end : hit.end + 1] == "址"
-            if hit.end not in chains and not is_label and (
-                has_strong_element(text.text, hit.end, end) or (end - hit.end >= 4 and not is_hanzi(text.text, end))
+            if (
+                hit.end not in chains
+                and not is_label
+                and (
+                    has_strong_element(text.text, hit.end, end) or (end - hit.end >= 4 and not is_hanzi(text.text, end))
+                )
             ):
                 yield text.span(hit.end, end, self.category, confidence=0.6, rule="ADDRESS.weak_cue")
         starts = sorted(chains)

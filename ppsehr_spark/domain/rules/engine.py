@@ -71,7 +71,9 @@ class RuleEngine:
         tier = f"; tier {span.tier} by {span.tier_rule}" if span.tier else ""
         surface = note.text[span.start : span.end]
         place = f"{span.start}-{span.end}"
-        return f"{surface} [{place}] {category.name} {span.category}: {span.rule} {span.confidence:.2f} ({verdict}){tier}"
+        return (
+            f"{surface} [{place}] {category.name} {span.category}: {span.rule} {span.confidence:.2f} ({verdict}){tier}"
+        )
 
     def _find(self, category: Category, text: NormalisedText, note: Note) -> list[Span]:
         found = [span for recogniser in self.recognisers[category.id] for span in recogniser.find(text, note)]

@@ -18,14 +18,19 @@ from gb2260.data import data as GB2260_REVISIONS
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
 _ETHNIC = (
-    "满族|蒙古族|蒙古|回族|藏族|维吾尔|苗族|彝族|壮族|布依族|朝鲜族|侗族|瑶族|白族|土家族|哈尼族|哈萨克族|哈萨克|傣族|黎族|傈僳族|"
-    "佤族|畲族|高山族|拉祜族|水族|东乡族|纳西族|景颇族|柯尔克孜族|柯尔克孜|土族|达斡尔族|仫佬族|羌族|布朗族|撒拉族|毛南族|仡佬族|锡伯族|锡伯|"
+    "满族|蒙古族|蒙古|回族|藏族|维吾尔|苗族|彝族|壮族|布依族|朝鲜族|侗族|瑶族|白族|土家族|哈尼族|"
+    "哈萨克族|哈萨克|傣族|黎族|傈僳族|"
+    "佤族|畲族|高山族|拉祜族|水族|东乡族|纳西族|景颇族|柯尔克孜族|柯尔克孜|土族|达斡尔族|仫佬族|羌族|"
+    "布朗族|撒拉族|毛南族|仡佬族|锡伯族|锡伯|"
     "阿昌族|普米族|塔吉克族|塔吉克|怒族|鄂温克族|鄂伦春|保安族|裕固族|独龙族|各族|裕固|"
 )
 _AUTONOMOUS = re.compile(rf"(?:{_ETHNIC})*自治(?:区|州|县|旗)$")
-_SUFFIX = {"P": re.compile(r"(?:省|市|特别行政区)$"), "C": re.compile(r"(?:市|地区|盟|州)$"), "D": re.compile(r"(?:市|县|区|旗)$")}
+_SUFFIX = {
+    "P": re.compile(r"(?:省|市|特别行政区)$"),
+    "C": re.compile(r"(?:市|地区|盟|州)$"),
+    "D": re.compile(r"(?:市|县|区|旗)$"),
+}
 _NOT_PLACES = frozenset(["市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划", "省直辖行政单位", "直辖县级"])
-_WEAK_FULL = frozenset(["城区", "郊区", "矿区", "新城区", "市中区", "开发区", "江北区", "老城区", "中区", "东区", "西区", "南区", "北区"])
 
 
 @cache
@@ -33,7 +38,7 @@ def load_divisions() -> Mapping[str, str]:
     """Name -> kind; a full name keeps its highest level, a short form never shadows a full name."""
     found: dict[str, str] = {}
     for name, kind in sorted(_read_full_names(), key=lambda row: "PCD".index(row[1])):
-        found.setdefault(name, "w" if name in _WEAK_FULL else kind)
+        found.setdefault(name, kind)
     for name, kind in list(found.items()):
         short = shorten_division(name, kind)
         if kind in "PCD" and len(short) >= 2:

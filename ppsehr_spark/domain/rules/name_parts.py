@@ -24,7 +24,10 @@ _DOUBLE_USE = frozenset("若月长")
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
 _RARELY_SURNAMES = frozenset("和由同与应全都但相因将从及且况后为无能查计其可有原各该解")
-_MASK = re.compile(r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))")
+_MASK = re.compile(
+    r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
+    r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
+)
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _DOTTED = re.compile(rf"[{_HANZI}]{{1,7}}(?:·[{_HANZI}]{{1,8}}){{1,4}}")
 _LATIN = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
@@ -33,15 +36,27 @@ _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?!
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
 #: Words after which a name has ended.
 _FOLLOW = re.compile(
-    r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
-    r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|拒绝|知情|了解|于|因|以|为|系|在|与|和|及|是|已|将|到|体健|健在|健康|患|床旁|"
-    r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|后|并|由|对|从|向|打|再|又|术|行|经|照|看|办|做|按|继续|完成|操作|负责|担任|解释|复核|讨论|审核|检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|送餐|不|月经|长期|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑)"
+    r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|"
+    r"大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
+    r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|"
+    r"拒绝|知情|了解|于|因|以|为|系|在|与|和|及|是|已|将|到|体健|健在|健康|患|床旁|"
+    r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|"
+    r"曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|"
+    r"后|并|由|对|从|向|打|再|又|术|行|经|照|看|办|做|按|继续|完成|操作|负责|担任|解释|复核|讨论|审核|"
+    r"检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|"
+    r"抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|"
+    r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
+    r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑)"
 )
 #: Words before which no name is running, so a name may begin after them.
 _LEFT_STOP = re.compile(
-    r"(?:请|由|经|随|遵|与|和|及|同|跟|找|让|叫|示|报|报告|嘱|予|向|告知|通知|联系|汇报|电话|今日|今|今晨|昨日|上午|下午|后|日|时|院|科|区|组|室|医师|医生|主任|主治|护士|"
-    r"家属|患者|病人|患儿|产妇|者|员|为|是|在|到|因|经管|主管|管床|上级|值班|主持|教授|博士|的|邀|陪|其子|其女|其父|其母|其夫|其妻|儿子|女儿|丈夫|妻子|配偶|爱人|父亲|母亲|兄|弟|姐|妹|"
-    r"诉|有|被|把|对|给|于|从|按|据|陪同|称|说|当班|麻醉|会诊|外请|特请|师|士|专家|代|系|名叫|委托|授权|至|经过|此|再次|再|拟|故|已|特|我|护工|保姆|邻居|朋友|同事|接|送|听|听取|受|托|台上|术中)$"
+    r"(?:请|由|经|随|遵|与|和|及|同|跟|找|让|叫|示|报|报告|嘱|予|向|告知|通知|联系|汇报|电话|今日|今|今晨|"
+    r"昨日|上午|下午|后|日|时|院|科|区|组|室|医师|医生|主任|主治|护士|"
+    r"家属|患者|病人|患儿|产妇|者|员|为|是|在|到|因|经管|主管|管床|上级|值班|主持|教授|博士|的|邀|陪|其子|"
+    r"其女|其父|其母|其夫|其妻|儿子|女儿|丈夫|妻子|配偶|爱人|父亲|母亲|兄|弟|姐|妹|"
+    r"诉|有|被|把|对|给|于|从|按|据|陪同|称|说|当班|麻醉|会诊|外请|特请|师|士|专家|代|系|名叫|委托|授权|"
+    r"至|经过|此|再次|再|拟|故|已|特|我|护工|保姆|邻居|朋友|同事|"
+    r"接|送|听|听取|受|托|台上|术中)$"
 )
 
 
@@ -103,7 +118,10 @@ class NameReader:
 
     def read_left(self, text: str, end: int, *, is_surname_enough: bool) -> NameReading | None:
         """The best name that ends exactly at ``end``; with ``is_surname_enough`` a lone surname counts."""
-        rated = (self._rate_left(text, end - n, end, is_surname_enough=is_surname_enough) for n in ((4, 3, 2, 1) if is_surname_enough else (4, 3, 2)))
+        rated = (
+            self._rate_left(text, end - n, end, is_surname_enough=is_surname_enough)
+            for n in ((4, 3, 2, 1) if is_surname_enough else (4, 3, 2))
+        )
         best = max((r for r in rated if r), key=lambda r: r[0], default=None)
         return best[1] if best else None
 
@@ -120,12 +138,19 @@ class NameReader:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
         return not is_hanzi(text, start - 1) or _LEFT_STOP.search(text, max(0, start - 3), start) is not None
 
-    def _rate_left(self, text: str, start: int, end: int, *, is_surname_enough: bool) -> tuple[float, NameReading] | None:
+    def _rate_left(
+        self, text: str, start: int, end: int, *, is_surname_enough: bool
+    ) -> tuple[float, NameReading] | None:
         if start < 0 or text[start - 1 : start] == "·" or not all(is_hanzi(text, at) for at in range(start, end)):
             return None
         width = self.surname_length(text, start) if end - start > 1 else int(text[start] in self.single)
         given = text[start + width : end]
-        if not width or (width == end - start > 1 and not is_surname_enough) or len(given) > 2 or any(c in NOT_GIVEN for c in given):
+        if (
+            not width
+            or (width == end - start > 1 and not is_surname_enough)
+            or len(given) > 2
+            or any(c in NOT_GIVEN for c in given)
+        ):
             return None
         if self.is_word(text, start, end):
             return None
@@ -163,7 +188,9 @@ class NameReader:
     def _end_of_dotted(self, text: str, start: int, end: int) -> int:
         """The last part runs as long as its characters transliterate; a short closed part is taken whole."""
         stop = next((i for i in range(start + 1, end) if text[i] not in self.transliteration), end)
-        follow = next((i for i in range(start + 1, end) if _FOLLOW.match(text, i) and text[i] not in self.transliteration), end)
+        follow = next(
+            (i for i in range(start + 1, end) if _FOLLOW.match(text, i) and text[i] not in self.transliteration), end
+        )
         return follow if follow < end or end - start <= 5 else stop
 
     def _read_ethnic(self, text: str, at: int) -> NameReading | None:

@@ -136,7 +136,9 @@ def compile_lexicon(raw: Mapping[str, Any], *, context: GrammarContext) -> Lexic
     """
     category = context.category.id
     if not {"id", "file", "confidence"} <= set(raw):
-        raise ConfigurationError("CATEGORY_LEXICON", file=f"categories/{category}.toml", hint="needs id, file, confidence")
+        raise ConfigurationError(
+            "CATEGORY_LEXICON", file=f"categories/{category}.toml", hint="needs id, file, confidence"
+        )
     list_name = f"{category}.{raw['id']}"
     context.terms.add(list_name, (row[0] for row in context.lexicon(raw["file"])))
     return LexiconRecogniser(category, list_name, list_name, float(raw["confidence"]))

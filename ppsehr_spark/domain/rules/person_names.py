@@ -20,32 +20,39 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _SEX_AFTER = re.compile(
-    r"[ ]{0,2}[,、(][ ]?(?:男|女)(?:[,、;。)） ]|性|[0-9])|[ ]{1,4}(?:男|女)(?:性|[,、 ]|[0-9])|[ ]{0,2}[,、(][ ]?[0-9]{1,3}岁"
+    r"[ ]{0,2}[,、(][ ]?(?:男|女)(?:[,、;。)） ]|性|[0-9])|[ ]{1,4}(?:男|女)(?:性|[,、 ]|[0-9])|"
+    r"[ ]{0,2}[,、(][ ]?[0-9]{1,3}岁"
 )
 _KIN_AFTER = re.compile(
-    r"\((?:系|为|是)?(?:患者|病人)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|"
-    r"儿媳|女婿|媳妇|父子|母子|父女|母女|夫妻|朋友|同事|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|外婆|外公|奶奶|爷爷|长子|次子|长女|次女)(?:关系)?[,)、]"
+    r"\((?:系|为|是)?(?:患者|病人)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|"
+    r"本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|"
+    r"儿媳|女婿|媳妇|父子|母子|父女|母女|夫妻|朋友|同事|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|"
+    r"外婆|外公|奶奶|爷爷|长子|次子|长女|次女)(?:关系)?[,)、]"
 )
 _SIGNATURE_LINE = re.compile(
     r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
-    r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?(?:[ ]{0,3}[0-9]{1,2}[:时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
+    r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?"
+    r"(?:[ ]{0,3}[0-9]{1,2}[:时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
 )
 #: After a bare preposition a name does something; a word closed by punctuation is an item of a list.
 _LISTED = re.compile(r"[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])")
 #: What persons do in a note, straight after their name.
 _ACTS = re.compile(
-    r"已(?:向|核对|签|告|与|知|到|离|于|将)|诉|要求|表示|在场|到场|同意|签[名字署]|陪|看过|查看|查房|复核|汇报|补充|指出|认为|主刀|[一二三]助|巡回|器械|来电|致电|接听|送[餐饭药来]|巡视|到达|到床旁|"
-    r"赶到|代诉|询问|告知|解释|交代|执行|核对|意见|及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|之(?:父|母|子|女|夫|妻)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿)|主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|协助|陈述|搀扶|推送|报告|接诊|接班|交班|术后查看"
+    r"已(?:向|核对|签|告|与|知|到|离|于|将)|诉|要求|表示|在场|到场|同意|签[名字署]|陪|看过|查看|查房|复核|"
+    r"汇报|补充|指出|认为|主刀|[一二三]助|巡回|器械|来电|致电|"
+    r"接听|送[餐饭药来]|巡视|到达|到床旁|"
+    r"赶到|代诉|询问|告知|解释|交代|执行|核对|意见|及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|之(?:父|母|子|"
+    r"女|夫|妻)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿)|主任|"
+    r"副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|协助|陈述|"
+    r"搀扶|推送|报告|接诊|接班|交班|术后查看"
 )
 _MAX_COMPANIONS = 60
 _COMPANION = re.compile(r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/]")
-_CELL = re.compile(r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?")
-_EPONYM_AFTER = re.compile(r"(?:氏|综合|病|征|试验|分级|分型|分期|反射|定律|手术|细胞|淋巴瘤|体)")
-_NOT_NAMES = frozenset(
-    ["患者", "本人", "家属", "家长", "同上", "不详", "未知", "无名", "医师", "医生", "护士", "病人", "患儿", "父母", "父亲", "母亲", "丈夫", "妻子", "儿子", "女儿", "无", "略", "保密", "匿名", "正常", "同前", "待查", "未填", "空缺", "未婚", "已婚", "汉族", "关系", "电话", "性别", "年龄", "日期", "时间", "主任", "副主任", "签名", "医嘱", "记录", "单位", "地址", "配偶", "夫妻", "父子", "母子", "父女", "母女", "子女", "亲属", "朋友", "同事"]
+_CELL = re.compile(
+    r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|"
+    r"女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?"
 )
-#: Words that stand for a person and are followed by anything; the others mostly by a name or a comma.
-_VAGUE_KIN = frozenset(["患者", "病人", "患儿", "产妇", "孕妇", "死者", "伤者", "家属", "新生儿", "术者", "供者", "受试者", "捐献者", "父母", "子女", "儿女"])
+_EPONYM_AFTER = re.compile(r"(?:氏|综合|病|征|试验|分级|分型|分期|反射|定律|手术|细胞|淋巴瘤|体)")
 #: How sure a name read to the left of each kind of mark may become.
 _CEILING = {"title": 0.97, "before_sex": 0.95, "before_kin": 0.95, "verb": 0.85}
 
@@ -65,15 +72,25 @@ class PersonNames:
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
         self.reader = NameReader(context)
-        for term, kind in (row[:2] for row in context.lexicon("lexicons/name_labels.tsv")):
+        rows = context.lexicon("lexicons/name_labels.tsv")
+        for term, kind in (row[:2] for row in rows):
             context.terms.add(f"NAME.{kind}", [term])
+        self.not_names = frozenset(row[0] for row in rows if row[1] == "not_name")
+        self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
         context.terms.add("NAME.eponym", [row[0] for row in context.lexicon("lexicons/eponyms.tsv")])
         context.terms.add("NAME.sex", [",男", ",女", "(男", "(女", " 男", " 女", "、男", "、女", "岁"])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
         surnames = "".join(sorted(self.reader.common - FUNCTION_SURNAMES))
         self._edge = re.compile(rf"(?:(?<![^\n])|[,。;、:()/! ]|已向|同意|巡回)(?=[{surnames}][\u4e00-\u9fff])")
-        self._readers = (self._find_labelled, self._find_titled, self._find_kin, self._find_agents, self._find_masked, self._find_left_marked)
+        self._readers = (
+            self._find_labelled,
+            self._find_titled,
+            self._find_kin,
+            self._find_agents,
+            self._find_masked,
+            self._find_left_marked,
+        )
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every name with its rule and confidence."""
@@ -105,7 +122,7 @@ class PersonNames:
         for place in range(8):
             reading = self.reader.read_field(text, at, is_strict=is_strict and place == 0)
             is_next_label = reading is not None and text[reading.end : reading.end + 3].lstrip(" ")[:1] == ":"
-            if reading is None or is_next_label or _says_nothing(text, reading):
+            if reading is None or is_next_label or self._says_nothing(text, reading):
                 return
             strength = 0.7 if reading.score < 0.45 else 1.0 if reading.is_bounded else 0.8
             yield _Found(reading.start, reading.end, ceiling * strength, "label")
@@ -120,22 +137,33 @@ class PersonNames:
         for hit in longest(text.hits.get("NAME.title", ())):
             yield from self._read_before(text.text, hit.start, "title")
             after = self.reader.read_right(text.text, hit.end)
-            if after and after.is_bounded and after.score >= 0.65 and not _says_nothing(text.text, after):
+            if after and after.is_bounded and after.score >= 0.65 and not self._says_nothing(text.text, after):
                 yield _Found(after.start, after.end, 0.4 + 0.5 * after.score, "after_title")
+
+    def _says_nothing(self, text: str, reading: NameReading) -> bool:
+        """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
+        start = reading.start
+        return text[start : reading.end] in self.not_names or text[start : start + 2] in self.not_names
 
     def _find_kin(self, text: NormalisedText) -> Iterator[_Found]:
         """``其子张三``, ``患者李四，``, ``家属王五``."""
         for hit in longest(text.hits.get("NAME.kin", ())):
             is_spaced = text.text[hit.end : hit.end + 1] == " "
             reading = self.reader.read_right(text.text, hit.end + is_spaced)
-            if reading and not _says_nothing(text.text, reading):
-                is_certain_kin = hit.value not in _VAGUE_KIN
+            if reading and not self._says_nothing(text.text, reading):
+                is_certain_kin = hit.value not in self.vague_kin
                 is_masked_word = reading.form == "masked" and text.text[reading.start] in FUNCTION_SURNAMES
-                confidence = 0.3 if is_masked_word else 0.92 if reading.form != "han" else _rate_kin(
-                    reading, is_function=text.text[reading.start] in FUNCTION_SURNAMES
+                confidence = (
+                    0.3
+                    if is_masked_word
+                    else 0.92
+                    if reading.form != "han"
+                    else _rate_kin(reading, is_function=text.text[reading.start] in FUNCTION_SURNAMES)
                 )
                 is_likely = is_certain_kin and reading.is_bounded and reading.score >= 0.5
-                confidence = max(confidence, 0.55 if is_likely and text.text[reading.start] not in FUNCTION_SURNAMES else 0.0)
+                confidence = max(
+                    confidence, 0.55 if is_likely and text.text[reading.start] not in FUNCTION_SURNAMES else 0.0
+                )
                 yield _Found(reading.start, reading.end, confidence, "kin")
 
     def _find_agents(self, text: NormalisedText) -> Iterator[_Found]:
@@ -146,7 +174,7 @@ class PersonNames:
 
     def _read_person(self, text: str, at: int, rule: str) -> Iterator[_Found]:
         reading = self.reader.read_right(text, at)
-        if reading and reading.form != "masked" and not _says_nothing(text, reading):
+        if reading and reading.form != "masked" and not self._says_nothing(text, reading):
             is_clear = reading.is_bounded and reading.score >= 0.78 and text[at] not in FUNCTION_SURNAMES
             is_full = reading.score >= 0.65 and reading.end - reading.start == 3 and text[at] not in FUNCTION_SURNAMES
             confidence = 0.9 if reading.form == "dotted" else 0.82 if is_clear else 0.66 if is_full else 0.2
@@ -165,7 +193,9 @@ class PersonNames:
         for hit in text.hits.get("NAME.sex", ()):
             at = hit.start if hit.value != "岁" else plain.rfind(",", max(0, hit.start - 5), hit.start)
             if at > 0 and _SEX_AFTER.match(plain, at):
-                yield from self._read_before(plain, len(plain[:at].rstrip(" ")) if plain[at - 1] == " " else at, "before_sex")
+                yield from self._read_before(
+                    plain, len(plain[:at].rstrip(" ")) if plain[at - 1] == " " else at, "before_sex"
+                )
         for match in _KIN_AFTER.finditer(plain):
             yield from self._read_before(plain, match.start(), "before_kin")
         for hit in text.hits.get("NAME.verb", ()):
@@ -174,7 +204,7 @@ class PersonNames:
     def _read_before(self, text: str, end: int, rule: str) -> Iterator[_Found]:
         reading = self.reader.read_ethnic_left(text, end)
         reading = reading or self.reader.read_left(text, end, is_surname_enough=rule == "title")
-        if reading is None or text[reading.start : reading.end] in _NOT_NAMES:
+        if reading is None or text[reading.start : reading.end] in self.not_names:
             return
         confidence = min(reading.score, 0.6 if reading.form == "ethnic" and rule == "verb" else _CEILING[rule])
         if rule == "verb" and (not reading.is_bounded or text[reading.start] in FUNCTION_SURNAMES):
@@ -186,7 +216,9 @@ class PersonNames:
             reading = self.reader.read_right(text, start) if start >= 0 else None
             if reading and reading.form == "masked" and reading.end >= hit.end:
                 is_open = self.reader.is_open_left(text, start)
-                is_word = text[start] in FUNCTION_SURNAMES or text[start] not in self.reader.common | self.reader.compound
+                is_word = (
+                    text[start] in FUNCTION_SURNAMES or text[start] not in self.reader.common | self.reader.compound
+                )
                 certainty = (0.93 if reading.score > 0.8 else 0.6) - (0.65 if is_word else 0.0)
                 yield _Found(reading.start, reading.end, certainty if is_open else certainty - 0.45, "masked")
                 return
@@ -227,7 +259,7 @@ class PersonNames:
             gap = _COMPANION.match(text, queue.pop().end)
             reading = self.reader.read_right(text, gap.end()) if gap else None
             is_clear = reading is not None and reading.is_bounded and reading.score >= 0.75
-            if reading and is_clear and not _says_nothing(text, reading) and reading.start not in known:
+            if reading and is_clear and not self._says_nothing(text, reading) and reading.start not in known:
                 added.append(_Found(reading.start, reading.end, 0.85, "companion"))
                 known.add(reading.start)
                 queue.append(added[-1])
@@ -240,14 +272,16 @@ class PersonNames:
                 start, end = line.start("names") + part.start(), line.start("names") + part.end()
                 reading = self.reader.read_field(text, start, is_strict=False)
                 if reading and reading.end == end and reading.score >= 0.7:
-                    yield _Found(start, end, 0.93 if line.group("date") else 0.45 + 0.2 * reading.score, "signature_line")
+                    yield _Found(
+                        start, end, 0.93 if line.group("date") else 0.45 + 0.2 * reading.score, "signature_line"
+                    )
 
     def _find_cells(self, text: str) -> Iterator[_Found]:
         """A name alone in a table cell or page header, surer where a bed, sex or age follows."""
         for cell in _CELL.finditer(text):
             start, end = cell.span("name")
             reading = self.reader.read_field(text, start, is_strict=cell.group("next") is not None)
-            if reading and reading.end == end and not _says_nothing(text, reading):
+            if reading and reading.end == end and not self._says_nothing(text, reading):
                 score = reading.score
                 yield _Found(start, end, 0.5 + 0.45 * score if cell.group("next") else 0.35 * (score >= 0.9), "cell")
 
@@ -258,11 +292,6 @@ def _rate_kin(reading: NameReading, *, is_function: bool) -> float:
     if is_function:
         return 0.6 if reading.score >= 0.95 else 0.3
     return 0.92 if reading.score >= 0.9 else 0.8 if reading.score >= 0.75 else 0.4 if reading.score >= 0.6 else 0.3
-
-
-def _says_nothing(text: str, reading: NameReading) -> bool:
-    """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
-    return text[reading.start : reading.end] in _NOT_NAMES or text[reading.start : reading.start + 2] in _NOT_NAMES
 
 
 def _find_repeats(text: str, found: list[_Found]) -> Iterator[_Found]:

@@ -11,7 +11,21 @@ import re
 from collections.abc import Callable
 
 _PROVINCES = frozenset(
-    ["11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41", "42", "43", "44", "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "71", "81", "82", "83"]
+    map(
+        str,
+        (
+            *range(11, 16),
+            *range(21, 24),
+            *range(31, 38),
+            *range(41, 47),
+            *range(50, 55),
+            *range(61, 66),
+            71,
+            81,
+            82,
+            83,
+        ),
+    )
 )
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_CHARACTERS = "10X98765432"
@@ -20,7 +34,7 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def has_resident_form(number: str) -> bool:
-    """15 or 18 characters with an existing province code and a possible birth date; masked places are taken as right."""
+    """15 or 18 characters, existing province code, possible birth date; masked places are taken as right."""
     compact = _SEPARATORS.sub("", number)
     if len(compact) not in (15, 18) or not _is_masked_or(compact[:2], _PROVINCES.__contains__):
         return False
