@@ -95,6 +95,9 @@ def test_internal_changes_direct_identifiers_only() -> None:
         ("{PREGNANCY@2:停经200天}", "妊娠晚期"),
         ("{PREGNANCY@2:妊娠}", "妊娠相关情况"),
         ("{PREGNANCY@3:人工流产2次}", "【略】"),
+        ("{DATE:2023年5月6日}", "2023年"),
+        ("{DATE:5月6日}", "【日期】"),
+        ("{AGE:97岁}", "90岁以上"),
     ],
 )
 def test_research_acts_by_tier(template: str, expected: str) -> None:
