@@ -16,8 +16,10 @@ from ppsehr_spark.domain.prompting import (
     PromptBook,
     Question,
     compile_prompts,
+    evidence_question,
     extract_question,
     judge_question,
+    read_evidence,
     read_items,
     read_log_odds,
 )
@@ -74,11 +76,13 @@ def test_scores_are_probabilities_among_the_choices(qwen: Any, book: PromptBook)
 
 
 def test_injected_instructions_cannot_change_the_format(qwen: Any, book: PromptBook) -> None:
-    text = INJECTION + "患者李伟诉胸闷。"
-    judged, extracted = ask(qwen, [judge(book, text, "李伟"), extract_question(book, text=text, note_type="病程")])
+    text = INJECTION + "患者李伟既往梅毒。"
+    at = text.index("梅毒")
+    evidence = evidence_question(book, text=text, candidate=Span(at, at + 2, "STD"))
+    assert evidence is not None
+    judged, quoted = ask(qwen, [judge(book, text, "李伟"), evidence])
     assert judged.text in ("是", "否") and judged.output_tokens == 1
-    items = read_items(book, extracted.text)
-    assert items is not None, "whatever the text says, the reply follows the schema"
+    assert read_evidence(quoted.text), "whatever the text says, the reply follows the schema"
 
 
 def test_extraction_is_grounded_json(qwen: Any, book: PromptBook) -> None:
