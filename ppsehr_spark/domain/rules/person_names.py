@@ -301,6 +301,9 @@ def _find_repeats(text: str, found: list[_Found]) -> Iterator[_Found]:
     if not names or len(names) > 200:
         return
     taken = {(f.start, f.end) for f in found if f.confidence >= 0.85}
-    for match in re.finditer("|".join(sorted(names, key=len, reverse=True)), text):
-        if match.span() not in taken:
-            yield _Found(match.start(), match.end(), 0.9, "repeat")
+    for name in names:
+        at = text.find(name)
+        while at >= 0:
+            if (at, at + len(name)) not in taken:
+                yield _Found(at, at + len(name), 0.9, "repeat")
+            at = text.find(name, at + len(name))
