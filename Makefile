@@ -22,7 +22,7 @@ test: setup  ## all tests
 
 check:  ## format, lint, types of the core, import rules, pure tests (under a minute)
 	@scripts/bootstrap.sh --packages-only
-	@$(ENV) && ruff format --check . && ruff check . && mypy && lint-imports && $(PY) -m pytest -q -m "$(PURE)"
+	@$(ENV) && ruff format --check . && ruff check . && mypy && lint-imports && $(PY) -m pytest -q -n 2 --dist loadfile -m "$(PURE)"
 
 format:  ## rewrite files in the house format
 	@$(ENV) && ruff format . && ruff check --fix .
