@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 from ppsehr_spark.config import Settings
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
@@ -158,7 +158,9 @@ def _get(reference: Any) -> Any:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PpsehrError):
             raise cause from None
-        raise InfrastructureError("ACTOR_DIED", error=type(error).__name__) from None
+        is_memory = isinstance(error, OutOfMemoryError)
+        hint = "the machine ran out of memory; free some, or name a smaller model" if is_memory else ""
+        raise InfrastructureError("ACTOR_DIED", error=type(error).__name__, hint=hint) from None
 
 
 def _outcome_of(reference: Any) -> tuple[UnitResult | str, bool]:
