@@ -34,6 +34,8 @@ _MAX_EXAMPLES = 3
 _MAX_ITEMS = 12
 _MAX_QUOTE_CHARS = 60
 _MAX_EVIDENCE_CHARS = 24
+_MAX_CLAUSES = 24
+_CLAUSE_END = re.compile(r"[，。；：！？,;:!?\s]+")
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def evidence_question(book: PromptBook, *, text: str, candidate: Span) -> Questi
     if prefix is None:
         return None
     values = {"text": text, "candidate": text[candidate.start : candidate.end]}
-    schema = _object_schema("依据", {"type": "string", "minLength": 1, "maxLength": _MAX_EVIDENCE_CHARS})
+    schema = _object_schema("依据", {"type": "string", **_evidence_form(text)})
     return Question(prefix, _fill(book.sections["tier", "依据"], values), json_schema=schema, max_tokens=48)
 
 
@@ -177,6 +179,15 @@ def read_evidence(reply: str) -> str | None:
     """The quoted evidence; ``None`` where the reply does not follow the schema."""
     evidence = _read_json(reply, key="依据", kind=str)
     return evidence if isinstance(evidence, str) and evidence else None
+
+
+def _evidence_form(text: str) -> dict[str, Any]:
+    """The clauses of the text, of which one is picked: a small model asked for a free quote likes to invent one."""
+    clauses = (clause.strip()[:_MAX_EVIDENCE_CHARS] for clause in _CLAUSE_END.split(text))
+    named = list(dict.fromkeys(clause for clause in clauses if len(clause) > 1))
+    if 0 < len(named) <= _MAX_CLAUSES:
+        return {"enum": named}
+    return {"minLength": 1, "maxLength": _MAX_EVIDENCE_CHARS}
 
 
 def _newest(files: ConfFiles) -> dict[str, tuple[str, str]]:

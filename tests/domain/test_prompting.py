@@ -88,6 +88,22 @@ def test_tier_questions(book: PromptBook) -> None:
     assert question.prefix == evidence.prefix, "both rounds share the cached prefix"
 
 
+def test_evidence_is_picked_among_the_clauses(book: PromptBook) -> None:
+    text = "既往梅毒，已治愈。RPR待查；\n" + "随访" * 40
+    question = evidence_question(book, text=text, candidate=Span(2, 4, "STD"))
+    assert question is not None and question.json_schema is not None
+    clauses = question.json_schema["properties"]["依据"]["enum"]
+    assert clauses == ["既往梅毒", "已治愈", "RPR待查", "随访" * 12]
+    assert all(clause in text for clause in clauses)
+
+
+def test_text_of_too_many_clauses_is_quoted_freely(book: PromptBook) -> None:
+    text = "，".join(f"第{i}项" for i in range(60))
+    question = evidence_question(book, text=text, candidate=Span(0, 2, "STD"))
+    assert question is not None and question.json_schema is not None
+    assert "enum" not in question.json_schema["properties"]["依据"]
+
+
 def test_tiers_must_be_three() -> None:
     with pytest.raises(ConfigurationError, match="tiers"):
         compile_prompts(PROMPTS, {"STD": replace(STD, prompt={"tiers": ["一"]})})

@@ -55,9 +55,19 @@ def test_invented_quote_does_not_count() -> None:
 
 
 def test_tier_needs_grounded_evidence() -> None:
-    text = "患者李伟既往有梅毒病史"
+    text = "患者李伟既往有梅毒病史，" + "，".join(f"第{i}项正常" for i in range(30))
     (row,) = annotate([segment_row(1, task="tier", text=text, category="STD")], fault="wrong_quote").rows
     assert (row["outcome"], row["verdicts"]) == ("UNGROUNDED", [])
+
+
+def test_tier_is_chosen_on_grounded_evidence() -> None:
+    text = "患者李伟既往有梅毒病史，已治愈。"
+    (row,) = annotate([segment_row(1, task="tier", text=text, category="STD")]).rows
+    (row_of_clause,) = annotate([segment_row(1, task="tier", text=text, category="STD")], fault="wrong_quote").rows
+    assert row["outcome"] == "UNPARSABLE", "an engine that gives no evidence gets no tier"
+    assert row_of_clause["outcome"] == "ok"
+    assert row_of_clause["verdicts"][0]["tier"] in (1, 2, 3)
+    assert row_of_clause["verdicts"][0]["is_accepted"] is None
 
 
 def test_category_without_prompt_is_not_asked_and_closed() -> None:

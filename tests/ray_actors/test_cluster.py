@@ -179,7 +179,7 @@ def test_sigterm_commits_ends_cleanly_and_says_so(lake: Lake) -> None:
 def test_crash_after_a_commit_asks_nothing_twice(lake: Lake) -> None:
     rows = [segment_row(n) for n in range(4)]
     write_units(lake, rows, per_unit=2)
-    job = start_job(lake, options="engine.fault={}", env={"PPSEHR_CRASH_AT": "annotate.after_commit"})
+    job = start_job(lake, options='engine.fault={inner="scripted"}', env={"PPSEHR_CRASH_AT": "annotate.after_commit"})
     job.communicate(timeout=300)
     assert job.returncode == 137
     assert len(answered(lake)) == 2
