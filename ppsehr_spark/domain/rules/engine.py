@@ -24,6 +24,8 @@ from ppsehr_spark.errors import ConfigurationError
 #: Changes with the Python grammars, so that stored annotations know which code found them.
 RULES_VERSION = "1"
 _DECIDED_BY = ("qwen", "person")
+#: Conf files that decide what is found; surrogate lists decide only what replaces it.
+_KNOWLEDGE = ("categories/", "lexicons/", "tiers")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def compile_rules(files: ConfFiles) -> RuleEngine:
     Raises:
         ConfigurationError: a category, pattern, lexicon or grammar name is wrong; file and key are in its fields.
     """
-    relevant = {path: text for path, text in files.items() if path.startswith(("categories/", "lexicons/", "tiers"))}
+    relevant = {path: text for path, text in files.items() if path.startswith(_KNOWLEDGE) and "/surrogate" not in path}
     return _compile(tuple(sorted(relevant.items())))
 
 

@@ -1,0 +1,87 @@
+"""``ppsehr run`` as a person types it: real spark-submits, a kill in the middle, and the same rows in the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.tables import Lake
+
+pytestmark = [pytest.mark.submit, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parent.parent.parent
+SETTINGS = ("simulate.n_patients=18", "simulate.n_bad_rows=12", "ingest.max_reject_share=0.5", "annotate.engine=rules")
+
+
+def _run(base: Path, key_file: str, *extra: str, crash_at: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobs.cli", "run", "--profile", "ci", "--lake", str(base / "lake")]
+    command += ["--source", str(base / "source"), *extra]
+    for item in (*SETTINGS, f'identity.key_file="{key_file}"'):
+        command += ["--set", item]
+    environment = {**os.environ, "PPSEHR_CRASH_AT": crash_at}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, key_file: str
+) -> tuple[Path, list[subprocess.CompletedProcess[str]]]:
+    base = tmp_path_factory.mktemp("pipeline")
+    killed = _run(base, key_file, crash_at="partition.after_segments")
+    assert killed.returncode == 7, killed.stderr
+    assert "stopped at partition" in killed.stderr
+    again = _run(base, key_file, "--from", "partition")
+    assert again.returncode == 0, again.stderr
+    return base, [killed, again]
+
+
+def test_a_killed_run_goes_on_to_a_release_with_its_summary(
+    finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
+) -> None:
+    base, (_, again) = finished
+    lake = Lake(str(base / "lake"))
+    counts = {
+        spec.name: lake.read(spec).num_rows for spec in (schemas.NOTES, schemas.ANNOTATIONS, schemas.RELEASED_NOTES)
+    }
+    assert counts["notes"] == counts["annotations"] > 100
+    assert counts["notes"] * 0.95 <= lake.read(schemas.PROTECTED_NOTES).num_rows <= counts["notes"]
+    for heading in ("Rows per table", "Final spans", "Against gold", "Rejected rows by reason", str(base / "lake")):
+        assert heading in again.stdout
+    segments = lake.read(schemas.SEGMENTS).column("segment_key").to_pylist()
+    packed = [key for keys in lake.read(schemas.WORK_UNITS).column("segment_keys").to_pylist() for key in keys]
+    assert sorted(packed) == sorted(segments) == sorted(set(segments)), "every segment once, in one unit"
+
+
+def test_nothing_a_process_said_and_nothing_outside_phi_columns_shows_a_canary(
+    finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
+) -> None:
+    from ppsehr_spark.synthesis.simulator import PHI_CANARIES
+
+    base, runs = finished
+    texts = " ".join(Lake(str(base / "lake")).read(schemas.NOTES, ["text"]).column(0).to_pylist())
+    planted = [canary for canary in PHI_CANARIES if canary in texts]
+    assert len(planted) >= 5, "the simulator plants canaries in the first eighteen patients"
+    said = "".join(run.stdout + run.stderr for run in runs)
+    logs = [path.read_bytes() for path in (base / "lake").rglob("_delta_log/*") if path.is_file()]
+    released = (base / "lake").rglob("release/**/*.json")
+    for canary in planted:
+        assert canary not in said
+        assert not any(canary.encode() in log for log in [*logs, *(p.read_bytes() for p in released)])
+
+
+def test_every_bad_row_the_simulator_wrote_is_a_reject(
+    finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
+) -> None:
+    import json
+
+    base, _ = finished
+    expected = json.loads((base / "source" / "bad_rows.json").read_text(encoding="utf-8"))
+    rejects = Lake(str(base / "lake")).read(schemas.REJECTS).to_pylist()
+    assert {(r["file"], r["row"], r["reason"]) for r in rejects} == {
+        (b["file"], b["row"], b["reason"]) for b in expected
+    }
+    assert len(expected) >= 10
