@@ -124,8 +124,10 @@ def describe_exception(error: BaseException) -> str:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    condition = getattr(error, "getCondition", lambda: None)()  # Spark's error class, a constant of Spark
     worker = _WORKER_ERROR.search(str(error))
-    return f"error={type(error).__name__} at={at}" + (f" worker: {worker[1]}" if worker else "")
+    said = [f"error={type(error).__name__} at={at}", f"condition={condition}" if condition else ""]
+    return " ".join(part for part in (*said, f"worker: {worker[1]}" if worker else "") if part)
 
 
 def new_run_id() -> str:

@@ -6,6 +6,7 @@ the rows mean. Reads go through QueryBuilder, the one reader of deltalake that h
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -29,8 +30,9 @@ class Lake:
     uri: str
 
     def table_uri(self, spec: TableSpec) -> str:
-        """URI of one table."""
-        return f"{self.uri.rstrip('/')}/{spec.path}"
+        """URI of one table; a relative path is made absolute, because Delta takes no other."""
+        root = self.uri if "://" in self.uri else os.path.abspath(self.uri)
+        return f"{root.rstrip('/')}/{spec.path}"
 
     def open(self, spec: TableSpec, *, version: int | None = None) -> DeltaTable | None:
         """The Delta table, or ``None`` when it does not exist yet.

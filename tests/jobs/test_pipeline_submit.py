@@ -18,12 +18,17 @@ SETTINGS = ("simulate.n_patients=18", "simulate.n_bad_rows=12", "ingest.max_reje
 
 
 def _run(base: Path, key_file: str, *extra: str, crash_at: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jobs.cli", "run", "--profile", "ci", "--lake", str(base / "lake")]
-    command += ["--source", str(base / "source"), *extra]
+    command = [sys.executable, "-m", "jobs.cli", "run", "--profile", "ci", "--lake", _relative(base / "lake")]
+    command += ["--source", _relative(base / "source"), *extra]
     for item in (*SETTINGS, f'identity.key_file="{key_file}"'):
         command += ["--set", item]
     environment = {**os.environ, "PPSEHR_CRASH_AT": crash_at}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def _relative(path: Path) -> str:
+    """As the README writes paths: below, or here beside, the checkout."""
+    return os.path.relpath(path, ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,13 @@ def test_a_killed_run_goes_on_to_a_release_with_its_summary(
     }
     assert counts["notes"] == counts["annotations"] > 100
     assert counts["notes"] * 0.95 <= lake.read(schemas.PROTECTED_NOTES).num_rows <= counts["notes"]
-    for heading in ("Rows per table", "Final spans", "Against gold", "Rejected rows by reason", str(base / "lake")):
+    for heading in (
+        "Rows per table",
+        "Final spans",
+        "Against gold",
+        "Rejected rows by reason",
+        _relative(base / "lake"),
+    ):
         assert heading in again.stdout
     segments = lake.read(schemas.SEGMENTS).column("segment_key").to_pylist()
     packed = [key for keys in lake.read(schemas.WORK_UNITS).column("segment_keys").to_pylist() for key in keys]
