@@ -6,6 +6,8 @@ options; those come from spark-defaults.conf and conf/spark/<profile>.conf throu
 
 from __future__ import annotations
 
+import sys
+
 from pyspark.sql import SparkSession
 
 from ppsehr_spark.errors import ConfigurationError
@@ -17,7 +19,9 @@ def open_session(app_name: str) -> SparkSession:
     Raises:
         ConfigurationError: ``SPARK_WITHOUT_DELTA`` when the properties files were not given to spark-submit.
     """
-    spark = SparkSession.builder.appName(f"ppsehr-{app_name}").getOrCreate()
+    has_terminal = str(sys.stderr.isatty()).lower()  # Spark itself would draw its bar into a log file, too
+    builder = SparkSession.builder.appName(f"ppsehr-{app_name}").config("spark.ui.showConsoleProgress", has_terminal)
+    spark = SparkSession.getActiveSession() or builder.getOrCreate()
     if "DeltaSparkSessionExtension" not in (spark.conf.get("spark.sql.extensions", "") or ""):
         spark.stop()
         hint = "start the job by spark-submit with --properties-file conf/spark/<profile>.conf --load-spark-defaults"
