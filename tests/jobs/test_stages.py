@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from ppsehr_spark.lake import schemas
@@ -43,6 +44,7 @@ TEXTS = (
     "姓名：欧阳金丝雀,女,33岁,电话13900001234,住上海市徐汇区金丝雀路77号3幢502室。车牌沪Z·88Q66。否认梅毒病史。",
     "患者一般情况可,神志清,对答切题。双肺呼吸音清,未闻及干湿性啰音。",
     "今日王主任查房,示:患者病情平稳,继续目前治疗。",
+    "手术过程顺利,一助钱某某配合。",
 )
 
 
@@ -130,6 +132,26 @@ def test_a_changed_policy_rewrites_protected_notes_and_nothing_before_them(run: 
     assert "【姓名】" in _by_source_id(lake, schemas.PROTECTED_NOTES)["0"]["text"]
     assert lake.version(schemas.ANNOTATIONS) == version
     assert _run("protect", [*common, "--force"]) == 0
+
+
+def test_a_moved_threshold_is_applied_to_stored_answers_without_asking_again(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
+    (segment,) = lake.read(schemas.SEGMENTS).to_pylist()
+    (candidate,) = segment["candidates"]
+    assert segment["text"][candidate["start"] : candidate["end"]] == "钱某某"
+    place = {name: candidate[name] for name in ("start", "end", "category")}
+    answer = {"segment_key": segment["segment_key"], "unit_id": "u", "outcome": "ok", "spans": [], "run_id": "r"}
+    answer["verdicts"] = [{**place, "is_accepted": True, "log_odds": 0.5, "tier": None}]
+    rows = pa.Table.from_pylist([answer], schema=schemas.SEGMENT_ANNOTATIONS.schema)
+    assert _by_source_id(lake, schemas.ANNOTATIONS)["3"]["n_open_segments"] == 1
+    lake.append(schemas.SEGMENT_ANNOTATIONS, rows)
+    found = {}
+    for bar in ("0.0", "1.0"):
+        assert _run("tier", [*common, "--set", f"annotate.judge_accept_logit={bar}"]) == 0
+        note = _by_source_id(lake, schemas.ANNOTATIONS)["3"]
+        found[bar] = [(s["category"], s["source"]) for s in note["spans"]]
+        assert note["n_open_segments"] == 0
+    assert found == {"0.0": [("NAME", "rule+qwen")], "1.0": []}
 
 
 def test_no_log_holds_a_canary(

@@ -34,6 +34,7 @@ def tier_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: s
     """
     version = compile_rules(settings.files).knowledge_version
     joined = _with_answers(spark, lake).withColumn("knowledge_version", F.lit(version))
+    threshold = F.lit(str(settings.annotate.judge_accept_logit))
     hashed = joined.withColumn(
         "input_hash",
         F.sha2(
@@ -41,6 +42,7 @@ def tier_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: s
                 "|",
                 "text_hash",
                 "knowledge_version",
+                threshold,
                 F.to_json("spans"),
                 F.to_json("results"),
                 F.coalesce(F.to_json("corrections"), F.lit("")),
@@ -81,20 +83,21 @@ def _with_answers(spark: SparkSession, lake: Lake) -> DataFrame:
 
 
 def _decider(settings: Settings) -> Any:
-    files = dict(settings.files)
+    files, default = dict(settings.files), settings.annotate.judge_accept_logit
 
     def decide(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         engine = compile_rules(files)
+        bars = {c.id: float(c.prompt.get("accept_logit", default)) for c in engine.categories.values()}
         for batch in batches:
-            yield from pack_rows((_decide(row, engine) for row in batch.to_pylist()), _FINAL)
+            yield from pack_rows((_decide(row, engine, bars) for row in batch.to_pylist()), _FINAL)
 
     return decide
 
 
-def _decide(row: Mapping[str, Any], engine: RuleEngine) -> dict[str, Any]:
+def _decide(row: Mapping[str, Any], engine: RuleEngine, bars: Mapping[str, float]) -> dict[str, Any]:
     note = note_of(row)
     rule_spans = tuple(span_of(span) for span in row["spans"])
-    judged = apply_results(note, rule_spans, [_result(result) for result in row["results"] or ()])
+    judged = apply_results(note, rule_spans, [_result(result, bars) for result in row["results"] or ()])
     corrected = _apply_corrections(judged, row["corrections"] or ())
     spans = engine.finalise(note, corrected)
     return {
@@ -107,14 +110,21 @@ def _decide(row: Mapping[str, Any], engine: RuleEngine) -> dict[str, Any]:
     }
 
 
-def _result(row: Mapping[str, Any]) -> SegmentResult:
+def _result(row: Mapping[str, Any], bars: Mapping[str, float]) -> SegmentResult:
+    """The stored answer under today's bars: a moved threshold needs no new question, only the stored log-odds."""
     return SegmentResult(
         start=row["start"],
         end=row["end"],
-        verdicts=tuple(row["verdicts"] or ()),
+        verdicts=tuple(_judge(verdict, bars) for verdict in row["verdicts"] or ()),
         spans=tuple(span_of(span) for span in row["spans"] or ()),
         outcome=row["outcome"],
     )
+
+
+def _judge(verdict: Mapping[str, Any], bars: Mapping[str, float]) -> Mapping[str, Any]:
+    if verdict["is_accepted"] is None or verdict["category"] not in bars:
+        return verdict
+    return {**verdict, "is_accepted": verdict["log_odds"] >= bars[verdict["category"]]}
 
 
 def _apply_corrections(spans: tuple[Span, ...], corrections: Any) -> tuple[Span, ...]:
