@@ -1,0 +1,195 @@
+"""Hash-chained append-only control tables: one row at a time, by any number of writing processes.
+
+Knows: a table whose columns ``sequence``, ``at``, ``previous_hash`` and ``row_hash`` form a chain. Must not know: what
+the other columns mean. Reference: B. Schneier and J. Kelsey, "Secure audit logs to support computer forensics", ACM
+TISSEC 2(2), 1999 (hash chains); Delta protocol, "Transaction Identifiers".
+
+A writer loads the snapshot, decides on what it holds and commits on that very handle with the transaction
+``(table, sequence)``: of two writers on one snapshot Delta lets one through, the other decides again on what is there
+then. So whatever the decision depends on (a budget, a predecessor) is true at the moment of the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from ppsehr_spark.errors import InfrastructureError, QualityGateError
+from ppsehr_spark.lake.schemas import TableSpec
+from ppsehr_spark.lake.tables import Lake
+
+#: The hash that the first row names as its predecessor.
+GENESIS_HASH = "0" * 64
+
+_ATTEMPTS = 40
+_FIRST_BACKOFF_S = 0.02
+_LONGEST_BACKOFF_S = 1.0
+_ROWS_PER_WINDOW = 10_000
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A row of the chain that somebody noted down elsewhere."""
+
+    sequence: int
+    row_hash: str
+
+
+@dataclass(frozen=True)
+class ChainReport:
+    """What ``verify_rows`` found.
+
+    Attributes:
+        n_rows: rows in the table.
+        head: last row that is linked to the first one without a break; ``None`` for an empty table.
+        broken_at: sequence of the first row that is changed, missing, doubled or cut off; ``None`` when whole.
+        reason: ``""``, ``MISSING``, ``DUPLICATE``, ``UNLINKED``, ``CHANGED``, ``TRUNCATED``, ``STRAY`` or ``ANCHOR``.
+    """
+
+    n_rows: int
+    head: Anchor | None
+    broken_at: int | None = None
+    reason: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """True when every row hangs on the one before it."""
+        return self.broken_at is None
+
+
+def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row | None], *, code: str) -> Row | None:
+    """Append one row to the chain of a table; safe under any number of writing processes.
+
+    Args:
+        decide: given a snapshot, the row without its chain columns, ``None`` for nothing to add, or an exception that
+            refuses. It is asked again on the newer snapshot whenever another writer was first.
+        code: error code for a table whose last row has gone.
+
+    Returns:
+        The row as it stands in the table, ``None`` when there was nothing to add.
+
+    Raises:
+        QualityGateError: ``code``; nothing is hung on a broken chain.
+        InfrastructureError: ``COMMIT_CONTENTION`` when other writers win every attempt.
+    """
+    lost: Row | None = None
+    for attempt in range(_ATTEMPTS):
+        table = lake.open(spec) or lake.create(spec)
+        if lost is not None and _hash_at(lake, spec, table, lost["sequence"]) == lost["row_hash"]:
+            return lost  # the commit landed although its answer was lost
+        content = decide(table)
+        if content is None:
+            return None
+        lost = _link(lake, spec, table, content, code)
+        try:
+            _commit(spec, table, lost)
+        except CommitFailedError:
+            longest = min(_FIRST_BACKOFF_S * 2**attempt, _LONGEST_BACKOFF_S)
+            time.sleep(random.uniform(0.1, 1.0) * longest)
+        else:
+            return lost
+    raise InfrastructureError("COMMIT_CONTENTION", table=spec.full_name, attempts=_ATTEMPTS)
+
+
+def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) -> ChainReport:
+    """Walk the chain from its first row in windows of 10,000 rows and say where it breaks first.
+
+    Args:
+        anchors: rows noted down elsewhere that must still stand where they stood.
+    """
+    table = lake.open(spec)
+    if table is None:
+        return ChainReport(0, None, anchors[0].sequence, "ANCHOR") if anchors else ChainReport(0, None)
+    version, committed = table.version(), table.transaction_version(spec.full_name) or 0
+    n_rows = table.count()
+    expected = {anchor.sequence: anchor.row_hash for anchor in anchors}
+    head: Anchor | None = None
+    n_seen = 0
+    for first in range(1, committed + 1, _ROWS_PER_WINDOW):
+        last = min(first + _ROWS_PER_WINDOW - 1, committed)
+        rows = lake.read(spec, where=f"sequence BETWEEN {first} AND {last}", version=version).to_pylist()
+        head, broken_at, reason = _walk(spec, sorted(rows, key=lambda row: row["sequence"]), head, last, expected)
+        if broken_at is not None:
+            is_cut = reason == "MISSING" and not _has_rows_from(lake, spec, version, broken_at)
+            return ChainReport(n_rows, head, broken_at, "TRUNCATED" if is_cut else reason)
+        n_seen += len(rows)
+    unmet = min((sequence for sequence in expected if sequence > committed), default=None)
+    if unmet is not None:
+        return ChainReport(n_rows, head, unmet, "ANCHOR")
+    return ChainReport(n_rows, head, *((committed + 1, "STRAY") if n_seen != n_rows else (None, "")))
+
+
+def hash_chained(spec: TableSpec, row: Row) -> str:
+    """SHA-256 (hex) over every column but ``row_hash``, as canonical JSON; times in microseconds since 1970 UTC."""
+    names = [name for name in spec.schema.names if name != "row_hash"]
+    values = [_microseconds(row[name]) if name == "at" else row[name] for name in names]
+    return hashlib.sha256(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def _walk(
+    spec: TableSpec, rows: Sequence[Row], head: Anchor | None, last: int, expected: Mapping[int, str]
+) -> tuple[Anchor | None, int | None, str]:
+    """Check one window that must end with sequence ``last``; (new head, first broken sequence, reason)."""
+    doubled = {row["sequence"] for row, following in pairwise(rows) if row["sequence"] == following["sequence"]}
+    for row in rows:
+        wanted = head.sequence + 1 if head else 1
+        previous_hash = head.row_hash if head else GENESIS_HASH
+        if row["sequence"] != wanted:
+            return head, wanted, "MISSING"
+        if wanted in doubled:
+            return head, wanted, "DUPLICATE"
+        if hash_chained(spec, row) != row["row_hash"]:
+            return head, wanted, "CHANGED"
+        if row["previous_hash"] != previous_hash:
+            return head, wanted, "UNLINKED"
+        if expected.get(wanted, row["row_hash"]) != row["row_hash"]:
+            return head, wanted, "ANCHOR"
+        head = Anchor(wanted, row["row_hash"])
+    reached = head.sequence if head else 0
+    return (head, None, "") if reached == last else (head, reached + 1, "MISSING")
+
+
+def _link(lake: Lake, spec: TableSpec, table: DeltaTable, content: Row, code: str) -> Row:
+    """The row that follows the last one of this snapshot."""
+    last = table.transaction_version(spec.full_name) or 0
+    previous_hash = _hash_at(lake, spec, table, last) if last else GENESIS_HASH
+    if previous_hash is None:
+        hint = "the last row of the table has gone; verify the table before anything else"
+        raise QualityGateError(code, table=spec.full_name, sequence=last, hint=hint)
+    row = {"sequence": last + 1, "at": datetime.now(UTC), **content, "previous_hash": previous_hash}
+    return {**row, "row_hash": hash_chained(spec, row)}
+
+
+def _commit(spec: TableSpec, table: DeltaTable, row: Row) -> None:
+    transaction = Transaction(spec.full_name, row["sequence"])
+    properties = CommitProperties(app_transactions=[transaction], max_commit_retries=0)
+    data = pa.Table.from_pylist([dict(row)], schema=spec.schema)
+    write_deltalake(table, data, mode="append", commit_properties=properties)
+
+
+def _hash_at(lake: Lake, spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:
+    """``row_hash`` of one row of this snapshot; file statistics on ``sequence`` make it a read of one file."""
+    where = f"sequence = {sequence}"
+    hashes = lake.read(spec, ["row_hash"], where, version=table.version())["row_hash"].to_pylist()
+    return str(hashes[0]) if len(hashes) == 1 else None
+
+
+def _has_rows_from(lake: Lake, spec: TableSpec, version: int, sequence: int) -> bool:
+    return lake.read(spec, ["sequence"], f"sequence >= {sequence}", version=version).num_rows > 0
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
