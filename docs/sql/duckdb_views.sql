@@ -57,6 +57,9 @@ SELECT * FROM delta_scan('${lake}/control/runs');
 CREATE OR REPLACE VIEW control.audit_log AS
 SELECT * FROM delta_scan('${lake}/control/audit_log');
 
+CREATE OR REPLACE VIEW control.privacy_ledger AS
+SELECT * FROM delta_scan('${lake}/control/privacy_ledger');
+
 CREATE OR REPLACE VIEW control.lake_info AS
 SELECT * FROM delta_scan('${lake}/control/lake_info');
 

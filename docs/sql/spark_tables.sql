@@ -335,6 +335,35 @@ TBLPROPERTIES (
   'ppsehr.schemaVersion' = '1'
 );
 
+CREATE TABLE IF NOT EXISTS control.privacy_ledger (
+  `sequence` BIGINT NOT NULL COMMENT 'position in the chain',
+  `at` TIMESTAMP COMMENT 'when',
+  `kind` STRING COMMENT 'reserve, commit or release (of an unused reservation)',
+  `grant_id` STRING COMMENT 'random id of the reservation',
+  `run_id` STRING COMMENT 'run',
+  `query` STRING COMMENT 'name of the release within its run',
+  `dataset` STRING COMMENT 'scope: data set',
+  `purpose` STRING COMMENT 'scope: purpose',
+  `user` STRING COMMENT 'scope: user or job',
+  `event` STRING COMMENT 'what happens to real records, as JSON',
+  `max_cells` BIGINT COMMENT 'cells that one patient can touch',
+  `max_per_cell` BIGINT COMMENT 'change of one cell by one patient',
+  `caps` STRING COMMENT 'caps in force, as JSON',
+  `epsilon` DOUBLE COMMENT 'stated epsilon of all that is spent after this row',
+  `delta` DOUBLE COMMENT 'delta at which epsilon is stated',
+  `released` STRING COMMENT 'released (noised) value as JSON, on commit only',
+  `previous_hash` STRING COMMENT 'hash of the row before',
+  `row_hash` STRING COMMENT 'SHA-256 over this row and previous_hash'
+) USING delta
+COMMENT 'every reservation and release of privacy budget, hash-chained | 隐私预算账本'
+LOCATION '${lake}/control/privacy_ledger'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'sequence',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
 CREATE TABLE IF NOT EXISTS control.lake_info (
   `name` STRING NOT NULL COMMENT 'property',
   `value` STRING COMMENT 'value'

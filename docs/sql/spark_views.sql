@@ -57,6 +57,9 @@ SELECT * FROM delta.`${lake}/control/runs`;
 CREATE OR REPLACE VIEW control.audit_log COMMENT 'who did what to which table, hash-chained | 审计日志' AS
 SELECT * FROM delta.`${lake}/control/audit_log`;
 
+CREATE OR REPLACE VIEW control.privacy_ledger COMMENT 'every reservation and release of privacy budget, hash-chained | 隐私预算账本' AS
+SELECT * FROM delta.`${lake}/control/privacy_ledger`;
+
 CREATE OR REPLACE VIEW control.lake_info COMMENT 'schema version and identity-key fingerprint of the lake | 数据湖信息' AS
 SELECT * FROM delta.`${lake}/control/lake_info`;
 

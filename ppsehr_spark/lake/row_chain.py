@@ -132,6 +132,14 @@ def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) 
     return ChainReport(n_rows, head, *((committed + 1, "STRAY") if n_seen != n_rows else (None, "")))
 
 
+def find_break(spec: TableSpec, rows: Sequence[Row], *, last: int) -> ChainReport:
+    """Check all rows of a table, given in order, that must end with sequence ``last``."""
+    head, broken_at, reason = _walk(spec, rows, None, last, {})
+    if broken_at is None and len(rows) != last:
+        broken_at, reason = last + 1, "STRAY"
+    return ChainReport(len(rows), head, broken_at, reason)
+
+
 def hash_chained(spec: TableSpec, row: Row) -> str:
     """SHA-256 (hex) over every column but ``row_hash``, as canonical JSON; times in microseconds since 1970 UTC."""
     names = [name for name in spec.schema.names if name != "row_hash"]

@@ -6,73 +6,12 @@ From these specs come the SQL DDL, the views for Spark and DuckDB and the data d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import pyarrow as pa
 
-#: Bumped when a table changes its shape; an older lake is refused with the migration to run.
-SCHEMA_VERSION = 1
-
-ZONES = ("phi", "protected", "release", "control")
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """The contract of one Delta table.
-
-    Attributes:
-        zone: first folder of its path: ``phi``, ``protected``, ``release`` or ``control``.
-        name: second folder.
-        description: one line (English | Chinese).
-        schema: Arrow schema; every field carries ``comment`` metadata.
-        keys: columns that identify a row.
-        writer: the ONE job that writes it (``any`` only in ``control``, which is appended through ``lake``).
-        engine: ``spark`` (JVM Delta) or ``deltalake``; one writing engine per table.
-        clustering: columns a reader filters by; never PHI.
-        stats_columns: columns whose min/max may stand in ``_delta_log``; never text, names or numbers.
-        has_deletion_vectors: on for large JVM-written tables that are merged into.
-        has_change_feed: on where a later job reads changes.
-    """
-
-    zone: str
-    name: str
-    description: str
-    schema: pa.Schema
-    keys: tuple[str, ...]
-    writer: str
-    engine: str
-    clustering: tuple[str, ...] = ()
-    stats_columns: tuple[str, ...] = ()
-    has_deletion_vectors: bool = False
-    has_change_feed: bool = False
-    extra_properties: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def full_name(self) -> str:
-        """``zone.name``."""
-        return f"{self.zone}.{self.name}"
-
-    @property
-    def path(self) -> str:
-        """Path below the lake root."""
-        return f"{self.zone}/{self.name}"
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Delta table properties; statistics only on columns free of PHI (see pitfalls: ``_delta_log`` statistics)."""
-        return {
-            "delta.dataSkippingStatsColumns": ",".join(self.stats_columns or self.keys),
-            "delta.enableDeletionVectors": str(self.has_deletion_vectors).lower(),
-            "delta.enableChangeDataFeed": str(self.has_change_feed).lower(),
-            "ppsehr.schemaVersion": str(SCHEMA_VERSION),
-            **self.extra_properties,
-        }
-
-
-def _column(name: str, kind: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"comment": comment})
-
+from ppsehr_spark.lake.table_spec import SCHEMA_VERSION as SCHEMA_VERSION
+from ppsehr_spark.lake.table_spec import ZONES as ZONES
+from ppsehr_spark.lake.table_spec import TableSpec as TableSpec
+from ppsehr_spark.lake.table_spec import make_column as _column
 
 _UTC = pa.timestamp("us", tz="UTC")
 _KEY = {
@@ -381,6 +320,30 @@ AUDIT_LOG = TableSpec(
     ]),
     ("sequence",), "any", "deltalake",
 )  # fmt: skip
+PRIVACY_LEDGER = TableSpec(
+    "control", "privacy_ledger", "every reservation and release of privacy budget, hash-chained | 隐私预算账本",
+    pa.schema([
+        _column("sequence", pa.int64(), "position in the chain", nullable=False),
+        _column("at", _UTC, "when"),
+        _column("kind", pa.string(), "reserve, commit or release (of an unused reservation)"),
+        _column("grant_id", pa.string(), "random id of the reservation"),
+        _column("run_id", pa.string(), "run"),
+        _column("query", pa.string(), "name of the release within its run"),
+        _column("dataset", pa.string(), "scope: data set"),
+        _column("purpose", pa.string(), "scope: purpose"),
+        _column("user", pa.string(), "scope: user or job"),
+        _column("event", pa.string(), "what happens to real records, as JSON"),
+        _column("max_cells", pa.int64(), "cells that one patient can touch"),
+        _column("max_per_cell", pa.int64(), "change of one cell by one patient"),
+        _column("caps", pa.string(), "caps in force, as JSON"),
+        _column("epsilon", pa.float64(), "stated epsilon of all that is spent after this row"),
+        _column("delta", pa.float64(), "delta at which epsilon is stated"),
+        _column("released", pa.string(), "released (noised) value as JSON, on commit only"),
+        _column("previous_hash", pa.string(), "hash of the row before"),
+        _column("row_hash", pa.string(), "SHA-256 over this row and previous_hash"),
+    ]),
+    ("sequence",), "any", "deltalake",
+)  # fmt: skip
 LAKE_INFO = TableSpec(
     "control", "lake_info", "schema version and identity-key fingerprint of the lake | 数据湖信息",
     pa.schema([
@@ -394,6 +357,7 @@ TABLES: dict[str, TableSpec] = {
     spec.full_name: spec
     for spec in (
         PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS, SEGMENT_ANNOTATIONS,
-        DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, AUDIT_LOG, LAKE_INFO,
+        DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, AUDIT_LOG,
+        PRIVACY_LEDGER, LAKE_INFO,
     )
 }  # fmt: skip

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ppsehr_spark.errors import UsageError
@@ -132,6 +133,7 @@ def encode_event(event: Event) -> str:
     return json.dumps(_to_plain(event), sort_keys=True, separators=(",", ":"))
 
 
+@lru_cache(maxsize=4096)
 def decode_event(text: str) -> Event:
     """The event that ``encode_event`` wrote.
 
