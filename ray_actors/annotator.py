@@ -106,7 +106,8 @@ class Annotator:
 
         Args:
             segments: rows of phi.segments (``segment_key``, ``task``, ``text``, ``note_type``, ``candidates``).
-            token_limit: what may still be spent; a batch that might exceed it is left open with all that follow.
+            token_limit: what may still be spent; a batch that might exceed it is halved until it fits, and from the
+                first segment that does not fit by itself all that follow are left open.
 
         Raises:
             Exception: whatever the engine raises when it fails as a whole; the caller retries or divides the unit.
@@ -115,11 +116,12 @@ class Annotator:
         ordered = sorted((segment_of(row) for row in segments), key=_prefix_order)
         is_spent = False
         for batch in self._batches(ordered):
-            is_spent = is_spent or (token_limit is not None and result.usage.charged + self._bound(batch) > token_limit)
-            if is_spent:
-                result.open_keys += [segment.key for segment, _ in batch]
-            else:
-                self._annotate_batch(batch, result)
+            rest = batch
+            while rest and not is_spent:
+                n_fitting = self._count_fitting(rest, token_limit, result.usage)
+                self._annotate_batch(rest[:n_fitting], result)
+                rest, is_spent = rest[n_fitting:], n_fitting == 0
+            result.open_keys += [segment.key for segment, _ in rest]
         return result
 
     def close(self) -> None:
@@ -140,6 +142,13 @@ class Annotator:
             n_questions += n_new
         if batch:
             yield batch
+
+    def _count_fitting(self, batch: Sequence[_Ask], token_limit: int | None, usage: Usage) -> int:
+        """How many of the first asks surely stay within the limit: all, a half, a quarter ... or none."""
+        n_asks = len(batch)
+        while token_limit is not None and n_asks and usage.charged + self._bound(batch[:n_asks]) > token_limit:
+            n_asks //= 2
+        return n_asks
 
     def _bound(self, batch: Sequence[_Ask]) -> int:
         """Tokens the batch may cost at most, given the prefixes that the cache already holds."""
