@@ -1,7 +1,7 @@
 """The permission to add noise once: a Grant, which nothing but a ledger can mint.
 
 Knows: that a grant was reserved, in this process, and whether it was used. Must not know: where reservations are kept.
-A grant cannot be constructed, copied, pickled, carried into a forked process or used twice; so noise without a
+A grant cannot be constructed, changed, copied, pickled, carried into a forked process or used twice; so noise without a
 reservation, or two draws for one reservation, is not a matter of discipline.
 """
 
@@ -58,6 +58,9 @@ class Grant:
     def __init__(self) -> None:
         raise UsageError("GRANT_FORGED", hint="a grant is minted by Ledger.reserve")
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise UsageError("GRANT_FORGED", field=name, hint="a grant allows what was reserved and nothing else")
+
     def __reduce__(self) -> NoReturn:
         raise UsageError("GRANT_COPIED", hint="a grant stays in the process that reserved it")
 
@@ -80,7 +83,7 @@ def redeem_grant(grant: Grant) -> Query:
     with _LOCK:
         if grant._is_redeemed:
             raise UsageError("GRANT_REDEEMED", hint="one reservation is one draw; ask for a new one")
-        grant._is_redeemed = True
+        object.__setattr__(grant, "_is_redeemed", True)
     return grant.query
 
 
@@ -95,7 +98,7 @@ def require_minted(grant: Grant) -> None:
 def mint_grant(grant_id: str, *, query: Query) -> Grant:
     """For ``ledger`` alone, after its reservation stands in the store (a test holds every other file to that)."""
     grant = object.__new__(Grant)
-    grant.grant_id, grant.query = grant_id, query
-    grant._is_redeemed, grant._pid = False, os.getpid()
+    for name, value in {"grant_id": grant_id, "query": query, "_is_redeemed": False, "_pid": os.getpid()}.items():
+        object.__setattr__(grant, name, value)
     _MINTED.add(grant)
     return grant

@@ -148,13 +148,26 @@ def test_a_grant_cannot_be_made_copied_carried_or_used_twice(ledger: Ledger) -> 
         with pytest.raises(UsageError, match=r"GRANT_FORGED|GRANT_COPIED"):
             forge()
     hollow = object.__new__(Grant)
-    hollow.grant_id, hollow.query, hollow._is_redeemed, hollow._pid = "x", grant.query, False, os.getpid()
+    for name in ("grant_id", "query", "_is_redeemed", "_pid"):
+        object.__setattr__(hollow, name, getattr(grant, name))
     for false in (hollow, object(), None, dataclasses.replace(grant.query)):
         with pytest.raises(UsageError, match="GRANT_FORGED"):
             noise.draw_counts([1], grant=false)  # type: ignore[arg-type]
     noise.draw_counts([1], grant=grant)
     with pytest.raises(UsageError, match="GRANT_REDEEMED"):
         noise.draw_counts([1], grant=grant)
+
+
+def test_a_grant_allows_what_was_reserved(ledger: Ledger) -> None:
+    grant = _reserve(ledger)
+    for name, value in (("query", make_query(event=Exact())), ("_is_redeemed", False), ("extra", 1)):
+        with pytest.raises(UsageError, match="GRANT_FORGED"):
+            setattr(grant, name, value)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        grant.query.event = Exact()  # type: ignore[misc]
+    noise.draw_counts([1], grant=grant)
+    with pytest.raises(UsageError, match="GRANT_FORGED"):
+        grant._is_redeemed = False
 
 
 def test_a_forked_process_has_no_grant(ledger: Ledger) -> None:
