@@ -135,6 +135,13 @@ def test_of_two_draws_for_one_question_the_first_committed_counts(ledger: Ledger
     assert ledger.balances()[0].n_events == 2
 
 
+def test_a_retry_costs_nothing_even_when_nothing_is_left() -> None:
+    ledger = make_ledger(compute_epsilon([HALF], delta=DELTA))
+    first = answer_once(ledger, make_query(event=HALF), draw=lambda grant: noise.draw_counts([1], grant=grant))
+    assert ledger.reserve(make_query(event=HALF)) == first
+    assert [row.kind for row in _rows(ledger)] == ["reserve", "commit"]
+
+
 def test_a_finished_name_cannot_be_asked_differently(ledger: Ledger) -> None:
     answer_once(ledger, make_query(), draw=lambda grant: noise.draw_counts([1], grant=grant))
     for changed in ({"event": ZeroConcentrated(0.02)}, {"bounds": (2, 1)}, {"user": "another"}):
