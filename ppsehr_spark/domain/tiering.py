@@ -88,7 +88,8 @@ class TierRules:
             spans: any order; the order is kept.
 
         Returns:
-            As many spans as given; ``tier`` 3 by rule ``<category>.3.default`` where no rule matches.
+            As many spans as given; ``tier`` 3 by rule ``<category>.3.unsure`` where no rule matches:
+            the careful choice stands until a model, asked because of that name, proposes another.
         """
         decided = list(spans)
         if not any(span.category in self._tiered for span in decided):
@@ -128,7 +129,7 @@ class TierRules:
         for rule in self._rules.get(span.category, ()):
             if _matches(rule, scene=scene, span=span, known=known):
                 return replace(span, tier=rule.tier, tier_rule=rule.id)
-        return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.default")
+        return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.unsure")
 
 
 def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]) -> bool:

@@ -198,7 +198,7 @@ def test_a_new_tiered_category_needs_conf_only() -> None:
     assert tier("曾用京A12345", "京A12345") == (1, "VEHICLE.1.former")
     assert tier("京a12345，已用12年", "京a12345") == (1, "VEHICLE.1.former")
     assert tier("京A12345，车龄3年", "京A12345") == (3, "VEHICLE.3.plate")
-    assert tier("一辆面包车", "面包车") == (3, "VEHICLE.3.default")
+    assert tier("一辆面包车", "面包车") == (3, "VEHICLE.3.unsure")
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,14 @@ PLATE = """
 id = "PLATE"
 name = "车牌号"
 priority = 60
+is_tiered = true
 surrogate = "placeholder"
 
 [prompt]
 definition = "机动车号牌。"
 examples_yes = ["沪A·12345"]
 examples_no = ["L4/5"]
+tiers = ["只有省份简称", "号牌不全", "号牌完整"]
 
 [[pattern]]
 id = "PLATE.form"
@@ -134,17 +136,33 @@ def test_a_changed_policy_rewrites_protected_notes_and_nothing_before_them(run: 
     assert _run("protect", [*common, "--force"]) == 0
 
 
-def test_a_moved_threshold_is_applied_to_stored_answers_without_asking_again(run: tuple[Lake, Path, list[str]]) -> None:
-    lake, _, common = run
-    (segment,) = lake.read(schemas.SEGMENTS).to_pylist()
+def _answer(lake: Lake, task: str, surface: str, **said: Any) -> None:
+    """Store an answer to the one question of its task, as the annotate job would."""
+    (segment,) = (row for row in lake.read(schemas.SEGMENTS).to_pylist() if row["task"] == task)
     (candidate,) = segment["candidates"]
-    assert segment["text"][candidate["start"] : candidate["end"]] == "钱某某"
+    assert segment["text"][candidate["start"] : candidate["end"]] == surface
     place = {name: candidate[name] for name in ("start", "end", "category")}
     answer = {"segment_key": segment["segment_key"], "unit_id": "u", "outcome": "ok", "spans": [], "run_id": "r"}
-    answer["verdicts"] = [{**place, "is_accepted": True, "log_odds": 0.5, "tier": None}]
-    rows = pa.Table.from_pylist([answer], schema=schemas.SEGMENT_ANNOTATIONS.schema)
+    answer["verdicts"] = [{**place, **said}]
+    lake.append(schemas.SEGMENT_ANNOTATIONS, pa.Table.from_pylist([answer], schema=schemas.SEGMENT_ANNOTATIONS.schema))
+
+
+def test_a_tier_without_a_rule_is_high_until_the_model_proposes_one(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
+    tiers = []
+    for proposed in (None, 2):
+        if proposed:
+            _answer(lake, "tier", "沪Z·88Q66", is_accepted=None, log_odds=0.0, tier=proposed)
+        assert _run("tier", common) == 0
+        spans = _by_source_id(lake, schemas.ANNOTATIONS)["0"]["spans"]
+        tiers += [(s["tier"], s["tier_rule"]) for s in spans if s["category"] == "PLATE"]
+    assert tiers == [(3, "PLATE.3.unsure"), (2, "qwen.PLATE.2")]
+
+
+def test_a_moved_threshold_is_applied_to_stored_answers_without_asking_again(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
     assert _by_source_id(lake, schemas.ANNOTATIONS)["3"]["n_open_segments"] == 1
-    lake.append(schemas.SEGMENT_ANNOTATIONS, rows)
+    _answer(lake, "judge", "钱某某", is_accepted=True, log_odds=0.5, tier=None)
     found = {}
     for bar in ("0.0", "1.0"):
         assert _run("tier", [*common, "--set", f"annotate.judge_accept_logit={bar}"]) == 0
