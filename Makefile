@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 ENV := source scripts/env.sh
-PURE := not spark and not model and not ray and not submit and not chaos and not gpu
+PURE := not spark and not model and not ray and not submit and not chaos and not gpu and not slow
 PROFILE ?= laptop
 
 .DEFAULT_GOAL := help

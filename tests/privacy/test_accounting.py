@@ -52,6 +52,7 @@ def _aug_pe_budget(n: int, epsilon: float) -> Budget:
 
 
 @pytest.mark.parametrize(("n", "epsilon", "published"), AUG_PE)
+@pytest.mark.slow
 def test_published_noise_multipliers_of_aug_pe(n: int, epsilon: float, published: float) -> None:
     found = calibrate_noise_multiplier(_aug_pe_budget(n, epsilon), n_steps=10, accountant="pld")
     assert found == pytest.approx(published, abs=0.01)
