@@ -43,6 +43,11 @@ STAGES: tuple[PipelineStage, ...] = (
     PipelineStage("annotate", "ray"),
     PipelineStage("tier", "spark"),
     PipelineStage("protect", "spark"),
+    PipelineStage("stats", "spark"),
+    PipelineStage("fit", "spark"),
+    PipelineStage("train", "ray"),
+    PipelineStage("synthesize", "ray"),
+    PipelineStage("evaluate", "none"),
     PipelineStage("publish", "none"),
 )
 _EXAMPLES = """examples:

@@ -89,11 +89,61 @@ class ProtectSettings:
 
 
 @dataclass(frozen=True)
+class PrivacySettings:
+    """``dataset`` names the source in the privacy ledger; caps of ``conf/privacy.toml`` may refer to it."""
+
+    dataset: str = "lake"
+    reviewer: str = ""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """DP-SGD on patients; ``base_model`` empty trains a small Qwen2 from scratch, a folder tunes LoRA adapters on it.
+
+    ``expected_patients`` is the public divisor of a step's gradient sum (a choice, never counted in the data).
+    """
+
+    base_model: str = ""
+    n_workers: int = 2
+    epsilon: float = 2.5
+    sampling_rate: float = 0.1
+    n_steps: int = 40
+    clip_norm: float = 1.0
+    learning_rate: float = 0.003
+    expected_patients: int = 12
+    max_notes_per_patient: int = 2
+    max_note_tokens: int = 96
+    holdout_share: float = 0.2
+    lora_rank: int = 8
+    hidden_size: int = 96
+    n_layers: int = 2
+    checkpoint_every_steps: int = 10
+
+
+@dataclass(frozen=True)
+class SynthesizeSettings:
+    """Synthetic patients and who writes their notes (``public`` weights or the ``trained`` checkpoint)."""
+
+    n_patients: int = 16
+    seed: int = 1
+    generator: str = "public"
+    engine: str = "vllm"
+    token_budget: int = 12_000
+    max_note_tokens: int = 96
+    n_actors: int = 1
+    cpus_per_actor: float = 1.0
+    gpus_per_actor: float = 0.0
+
+
+@dataclass(frozen=True)
 class PublishSettings:
-    """Gates of a release: the share of notes with an open (not yet judged) segment that is still let through."""
+    """Gates of a release: shares of notes still let through, and the bars for synthetic data."""
 
     max_open_share: float = 1.0
     max_note_leak_share: float = 1.0
+    min_agreement: float = 0.8
+    max_marginal_distance: float = 0.6
+    max_membership_auc: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -113,6 +163,9 @@ class Settings:
     partition: PartitionSettings = PartitionSettings()
     annotate: AnnotateSettings = AnnotateSettings()
     protect: ProtectSettings = ProtectSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    train: TrainSettings = TrainSettings()
+    synthesize: SynthesizeSettings = SynthesizeSettings()
     publish: PublishSettings = PublishSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

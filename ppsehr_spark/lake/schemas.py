@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from ppsehr_spark.lake import statistics_schemas, synthesis_schemas
+from ppsehr_spark.lake.statistics_schemas import DP_STATISTICS as DP_STATISTICS
+from ppsehr_spark.lake.statistics_schemas import DRIFT_SKETCHES as DRIFT_SKETCHES
+from ppsehr_spark.lake.statistics_schemas import EVALUATIONS as EVALUATIONS
+from ppsehr_spark.lake.statistics_schemas import RECORD_MODEL as RECORD_MODEL
+from ppsehr_spark.lake.statistics_schemas import RELEASED_CLAIM_CARDS as RELEASED_CLAIM_CARDS
+from ppsehr_spark.lake.statistics_schemas import RELEASED_EVALUATIONS as RELEASED_EVALUATIONS
+from ppsehr_spark.lake.statistics_schemas import RELEASED_STATISTICS as RELEASED_STATISTICS
+from ppsehr_spark.lake.synthesis_schemas import CHECKPOINTS as CHECKPOINTS
+from ppsehr_spark.lake.synthesis_schemas import MEMBERSHIP_SCORES as MEMBERSHIP_SCORES
+from ppsehr_spark.lake.synthesis_schemas import RELEASED_SYNTHETIC_ENCOUNTERS as RELEASED_SYNTHETIC_ENCOUNTERS
+from ppsehr_spark.lake.synthesis_schemas import RELEASED_SYNTHETIC_NOTES as RELEASED_SYNTHETIC_NOTES
+from ppsehr_spark.lake.synthesis_schemas import RELEASED_SYNTHETIC_PATIENTS as RELEASED_SYNTHETIC_PATIENTS
+from ppsehr_spark.lake.synthesis_schemas import SYNTHETIC_ENCOUNTERS as SYNTHETIC_ENCOUNTERS
+from ppsehr_spark.lake.synthesis_schemas import SYNTHETIC_NOTES as SYNTHETIC_NOTES
+from ppsehr_spark.lake.synthesis_schemas import SYNTHETIC_PATIENTS as SYNTHETIC_PATIENTS
+from ppsehr_spark.lake.table_spec import KEY_COLUMNS as _KEY
 from ppsehr_spark.lake.table_spec import SCHEMA_VERSION as SCHEMA_VERSION
+from ppsehr_spark.lake.table_spec import UTC as _UTC
 from ppsehr_spark.lake.table_spec import ZONES as ZONES
 from ppsehr_spark.lake.table_spec import TableSpec as TableSpec
 from ppsehr_spark.lake.table_spec import make_column as _column
-
-_UTC = pa.timestamp("us", tz="UTC")
-_KEY = {
-    "note_key": _column("note_key", pa.string(), "keyed HMAC of source and note id", nullable=False),
-    "patient_key": _column("patient_key", pa.string(), "keyed HMAC of source and patient id", nullable=False),
-    "encounter_key": _column("encounter_key", pa.string(), "keyed HMAC of source and encounter id", nullable=False),
-    "segment_key": _column("segment_key", pa.string(), "HMAC over everything the model sees", nullable=False),
-    "unit_id": _column("unit_id", pa.string(), "work unit, hash of its segment keys", nullable=False),
-    "run_id": _column("run_id", pa.string(), "run that wrote the row", nullable=False),
-    "text_hash": _column("text_hash", pa.string(), "keyed HMAC of the note text", nullable=False),
-}
 
 #: One sensitive mention, the Arrow form of ``domain.notes.Span``.
 SPAN = pa.struct(
@@ -358,6 +365,6 @@ TABLES: dict[str, TableSpec] = {
     for spec in (
         PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS, SEGMENT_ANNOTATIONS,
         DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, AUDIT_LOG,
-        PRIVACY_LEDGER, LAKE_INFO,
+        PRIVACY_LEDGER, LAKE_INFO, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
     )
 }  # fmt: skip

@@ -72,3 +72,17 @@ class TableSpec:
 def make_column(name: str, kind: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
     """A column with its English comment; the Chinese one is looked up by it in ``docs/column-comments.zh.tsv``."""
     return pa.field(name, kind, nullable=nullable, metadata={"comment": comment})
+
+
+#: The only kind of timestamp that a table may have.
+UTC = pa.timestamp("us", tz="UTC")
+#: Columns that several tables share.
+KEY_COLUMNS = {
+    "note_key": make_column("note_key", pa.string(), "keyed HMAC of source and note id", nullable=False),
+    "patient_key": make_column("patient_key", pa.string(), "keyed HMAC of source and patient id", nullable=False),
+    "encounter_key": make_column("encounter_key", pa.string(), "keyed HMAC of source and encounter id", nullable=False),
+    "segment_key": make_column("segment_key", pa.string(), "HMAC over everything the model sees", nullable=False),
+    "unit_id": make_column("unit_id", pa.string(), "work unit, hash of its segment keys", nullable=False),
+    "run_id": make_column("run_id", pa.string(), "run that wrote the row", nullable=False),
+    "text_hash": make_column("text_hash", pa.string(), "keyed HMAC of the note text", nullable=False),
+}

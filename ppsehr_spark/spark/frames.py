@@ -43,11 +43,12 @@ def ensure_table(spark: SparkSession, lake: Lake, spec: TableSpec) -> DeltaTable
     return DeltaTable.forPath(spark, lake.table_uri(spec))
 
 
-def read_table(spark: SparkSession, lake: Lake, spec: TableSpec) -> DataFrame:
-    """The table's newest version; an empty frame when it does not exist."""
-    if lake.open(spec) is None:
+def read_table(spark: SparkSession, lake: Lake, spec: TableSpec, *, version: int | None = None) -> DataFrame:
+    """The table at a pinned version, the newest by default; an empty frame when it does not exist."""
+    if lake.open(spec, version=version) is None:
         return spark.createDataFrame([], spark_schema(spec.schema))
-    return spark.read.format("delta").load(lake.table_uri(spec))
+    reader = spark.read.format("delta")
+    return (reader if version is None else reader.option("versionAsOf", version)).load(lake.table_uri(spec))
 
 
 def merge_rows(

@@ -7,13 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from jobs.pipeline import STAGES
 from ppsehr_spark.lake.schemas import TABLES, ZONES, TableSpec
 
 HOME = Path(__file__).resolve().parents[2]
 #: Writers that are no job: people through the console, and the shared control tables.
 PEOPLE, ANY = "people", "any"
 #: Later stages of the main job read only what an earlier one wrote.
-ORDER = ("simulate", "ingest", "partition", "annotate", "tier", "protect", "publish")
+ORDER = tuple(stage.name for stage in STAGES)
 #: Column names whose minimum or maximum would be text or an identifier of somebody.
 PHI_WORDS = ("text", "name", "spans", "phone", "address", "source_id", "birth", "snippet", "value", "details")
 ENGINE_OF = {"partition": "spark", "ingest": "spark", "tier": "spark", "protect": "spark"}

@@ -144,7 +144,7 @@ def test_several_processes_and_a_killed_one_never_overspend(lake: Lake) -> None:
         released[name] = outcomes["released"]
     entries = read_entries(lake)
     n_victim = sum(entry.run_id == "victim" for entry in entries if entry.kind == "reserve")
-    assert n_victim < 15 and min(released.values()) > 0
+    assert n_victim < 15
     assert _n_spent(lake) == 40, "room was left although somebody was refused, or somebody overspent"
     assert released.total() == 40 - n_victim
     assert verify_main([lake.uri]) == 0

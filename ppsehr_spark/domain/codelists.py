@@ -1,0 +1,123 @@
+"""Public code lists: departments, ICD-10 chapters, diagnoses; the only keys that statistics and synthesis may use.
+
+Knows: the files in ``conf/codelists/``. Must not know: the values that stand in the data (keys taken from data would
+themselves be a release). Reference: ICD-10, WHO, chapters by three-character category.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ppsehr_spark.errors import ConfigurationError
+
+#: Where a value falls that the list does not name.
+OTHER_DEPARTMENT = "其他科室"
+OTHER_CHAPTER = "其他"
+_FOLDER = "codelists/"
+_CATEGORY_CHARS = 3
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One ICD-10 chapter: its Roman number, first and last three-character category, and title in Chinese."""
+
+    number: str
+    first: str
+    last: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A diagnosis of the public list and whom it can befall.
+
+    Attributes:
+        sex: ``M``, ``F`` or empty for both.
+        age_low, age_high: completed years, both included.
+    """
+
+    code: str
+    name: str
+    department: str
+    sex: str
+    age_low: int
+    age_high: int
+
+    def fits(self, *, sex: str, age_years: int) -> bool:
+        """True when this diagnosis is possible for this sex at this age."""
+        return self.sex in ("", sex) and self.age_low <= age_years <= self.age_high
+
+
+@dataclass(frozen=True)
+class CodeLists:
+    """All lists of one conf folder."""
+
+    departments: tuple[str, ...]
+    chapters: tuple[Chapter, ...]
+    diagnoses: tuple[Diagnosis, ...]
+
+    @cached_property
+    def _firsts(self) -> list[str]:
+        return [chapter.first for chapter in self.chapters]
+
+    @cached_property
+    def _known_departments(self) -> frozenset[str]:
+        return frozenset(self.departments)
+
+    def find_department(self, name: str | None) -> str:
+        """The department itself when the list names it, else ``OTHER_DEPARTMENT``."""
+        return name if name in self._known_departments else OTHER_DEPARTMENT
+
+    def find_chapter(self, code: str | None) -> str:
+        """Roman number of the chapter of an ICD-10 code, else ``OTHER_CHAPTER``."""
+        category = (code or "").strip().upper()[:_CATEGORY_CHARS]
+        at = bisect_right(self._firsts, category) - 1
+        return self.chapters[at].number if at >= 0 and category <= self.chapters[at].last else OTHER_CHAPTER
+
+
+def load_codelists(files: Mapping[str, str]) -> CodeLists:
+    """Read the lists out of conf.
+
+    Args:
+        files: path below ``conf/`` -> text.
+
+    Raises:
+        ConfigurationError: ``CODE_LIST`` with file and line for a line of another form.
+    """
+    chapters = sorted((Chapter(*row) for row in _read(files, "icd10_chapters.tsv", 4)), key=lambda item: item.first)
+    return CodeLists(
+        departments=tuple(row[0] for row in _read(files, "departments.tsv", 1)),
+        chapters=tuple(chapters),
+        diagnoses=tuple(_to_diagnosis(row) for row in _read(files, "diagnoses.tsv", 6)),
+    )
+
+
+def _read(files: Mapping[str, str], name: str, n_columns: int) -> list[tuple[str, ...]]:
+    path = f"{_FOLDER}{name}"
+    if path not in files:
+        raise ConfigurationError("CONF_MISSING", file=path)
+    rows = []
+    for number, line in enumerate(files[path].splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        row = tuple(cell.strip() for cell in line.split("\t"))
+        if len(row) != n_columns:
+            hint = f"{n_columns} columns, parted by tabs"
+            raise ConfigurationError("CODE_LIST", file=path, line=number, hint=hint)
+        rows.append(row)
+    if len({row[0] for row in rows}) != len(rows) or not rows:
+        raise ConfigurationError("CODE_LIST", file=path, hint="the first column must name each line once")
+    return rows
+
+
+def _to_diagnosis(row: tuple[str, ...]) -> Diagnosis:
+    try:
+        low, high = int(row[4]), int(row[5])
+    except ValueError:
+        raise ConfigurationError("CODE_LIST", file=f"{_FOLDER}diagnoses.tsv", hint="ages are whole years") from None
+    if row[3] not in ("", "M", "F") or not 0 <= low <= high:
+        raise ConfigurationError("CODE_LIST", file=f"{_FOLDER}diagnoses.tsv", hint="sex is M, F or empty")
+    return Diagnosis(row[0], row[1], row[2], row[3], low, high)
