@@ -34,7 +34,11 @@ STAGE = Stage(
     conf_sections=("simulate",),
     add_arguments=_arguments,
     fingerprint=_fingerprint,
-    plan=lambda context: {"patients": context.settings.simulate.n_patients, "source": context.arguments.source},
+    plan=lambda context: {
+        "patients": context.settings.simulate.n_patients,
+        "record_patients": context.settings.simulate.n_record_patients,
+        "source": context.arguments.source,
+    },
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/simulate.py "
     "--lake .state/lake --source .state/source --set simulate.n_patients=2000",
 )

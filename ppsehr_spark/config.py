@@ -34,9 +34,13 @@ class IdentitySettings:
 
 @dataclass(frozen=True)
 class SimulateSettings:
-    """The simulator; ``recurrence`` is the share of sentences that are copied forward or templated."""
+    """The simulator; ``recurrence`` is the share of sentences that are copied forward or templated.
+
+    ``n_record_patients`` come after the ``n_patients`` with notes and leave none.
+    """
 
     n_patients: int = 120
+    n_record_patients: int = 0
     seed: int = 20240601
     recurrence: float = 0.5
     first_year: int = 2019

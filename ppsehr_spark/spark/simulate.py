@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -27,6 +27,7 @@ from ppsehr_spark.synthesis.simulator import (
     SimulatedPatient,
     exports,
     simulate_patient,
+    simulate_record,
 )
 from ppsehr_spark.synthesis.simulator.defects import build_defects
 
@@ -89,6 +90,7 @@ def check_settings(settings: SimulateSettings) -> None:
     """
     is_wrong = {
         "n_patients": settings.n_patients < 1,
+        "n_record_patients": settings.n_record_patients < 0,
         "n_partitions": settings.n_partitions < 1,
         "n_bad_rows": settings.n_bad_rows < 0,
         "seed": settings.seed < 0,
@@ -137,32 +139,53 @@ def _clear(root: str) -> None:
 
 
 def _write_part(root: str, part: int, settings: SimulateSettings) -> pa.RecordBatch:
-    """All files of one range of patients, each moved into place when it is complete."""
-    filesystem, base = _open_root(root)
-    first = settings.n_patients * part // settings.n_partitions
-    last = settings.n_patients * (part + 1) // settings.n_partitions
+    """All files of one range of patients with notes and of one range of patients without."""
     counts = dict.fromkeys(_COUNTS.names, 0)
-    if first == last:  # more partitions than patients: no file, because an empty one would be a defect
-        return pa.RecordBatch.from_pylist([counts], schema=_COUNTS)
-    is_gzip = part % 4 == 3
-    names = _name_files(part, is_gzip=is_gzip)
-    with ExitStack() as stack:
-        streams = {
-            table: stack.enter_context(filesystem.open_output_stream(_hide(f"{base}/{name}"), compression=None))
-            for table, name in names.items()
-        }
-        for begin in range(first, last, _CHUNK_PATIENTS):
-            chunk = [simulate_patient(i, settings) for i in range(begin, min(begin + _CHUNK_PATIENTS, last))]
-            for table, content in _render_chunk(chunk, with_header=begin == first).items():
-                streams[table].write(exports.compress(content) if is_gzip and table == "notes" else content)
-            _count(counts, chunk)
-    for name in names.values():
-        filesystem.move(_hide(f"{base}/{name}"), f"{base}/{name}")
+    noted = _slice(settings.n_patients, part, settings.n_partitions)
+    names = _name_files(part)
+    _write_files(root, names, _draw_chunks(simulate_patient, noted, settings), counts)
+    archived = _slice(settings.n_record_patients, part, settings.n_partitions, after=settings.n_patients)
+    names = {table: names[table].replace("part-", "archive-") for table in ("patients", "encounters")}
+    _write_files(root, names, _draw_chunks(simulate_record, archived, settings), counts)
     return pa.RecordBatch.from_pylist([counts], schema=_COUNTS)
 
 
-def _name_files(part: int, *, is_gzip: bool) -> dict[str, str]:
-    suffixes = {"patients": "csv", "encounters": "csv", "notes": "jsonl.gz" if is_gzip else "jsonl", "gold": "jsonl"}
+def _slice(n: int, part: int, n_parts: int, *, after: int = 0) -> range:
+    """The patient indices of one part, ``after`` the patients of another kind."""
+    return range(after + n * part // n_parts, after + n * (part + 1) // n_parts)
+
+
+def _draw_chunks(
+    draw: Callable[[int, SimulateSettings], SimulatedPatient], indices: range, settings: SimulateSettings
+) -> Iterator[list[SimulatedPatient]]:
+    for begin in range(0, len(indices), _CHUNK_PATIENTS):
+        yield [draw(index, settings) for index in indices[begin : begin + _CHUNK_PATIENTS]]
+
+
+def _write_files(
+    root: str, names: dict[str, str], chunks: Iterator[list[SimulatedPatient]], counts: dict[str, int]
+) -> None:
+    """One file per table, each moved into place when it is complete; no patients leave no file (a defect if empty)."""
+    filesystem, base = _open_root(root)
+    streams: dict[str, pa.NativeFile] = {}
+    with ExitStack() as stack:
+        for chunk in chunks:
+            is_first = not streams
+            for table in names if is_first else ():
+                place = _hide(f"{base}/{names[table]}")
+                streams[table] = stack.enter_context(filesystem.open_output_stream(place, compression=None))
+            content = _render_chunk(chunk, with_header=is_first)
+            for table, name in names.items():
+                streams[table].write(exports.compress(content[table]) if name.endswith(".gz") else content[table])
+            _count(counts, chunk)
+    for table in streams:
+        filesystem.move(_hide(f"{base}/{names[table]}"), f"{base}/{names[table]}")
+
+
+def _name_files(part: int) -> dict[str, str]:
+    """File per table; every fourth part compresses its notes, as some source systems do."""
+    notes = "jsonl.gz" if part % 4 == 3 else "jsonl"
+    suffixes = {"patients": "csv", "encounters": "csv", "notes": notes, "gold": "jsonl"}
     return {table: f"{table}/part-{part:05d}.{suffix}" for table, suffix in suffixes.items()}
 
 

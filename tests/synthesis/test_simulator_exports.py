@@ -17,7 +17,7 @@ from ppsehr_spark.spark import simulate
 from ppsehr_spark.spark.ingest.conversion import Converter
 from ppsehr_spark.spark.ingest.mapping import load_mapping
 from ppsehr_spark.spark.ingest.records import Reject, read_records
-from ppsehr_spark.synthesis.simulator import CANARIES, simulate_patient
+from ppsehr_spark.synthesis.simulator import CANARIES, simulate_patient, simulate_record
 from ppsehr_spark.synthesis.simulator.defects import build_defects
 
 
@@ -28,10 +28,10 @@ def write_parts(root: Path, settings: SimulateSettings) -> None:
     simulate._write_extras(str(root), settings)
 
 
-def read_source(root: Path) -> dict[str, list[Any]]:
-    """All rows of the part files by table, in order."""
+def read_source(root: Path, pattern: str = "part-*") -> dict[str, list[Any]]:
+    """All rows of the matching files by table, in order."""
     rows: dict[str, list[Any]] = {"patients": [], "encounters": [], "notes": [], "gold": []}
-    for path in sorted(root.glob("*/part-*")):
+    for path in sorted(root.glob(f"*/{pattern}")):
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         if path.suffix == ".csv":
             text = content.decode("utf-8-sig" if path.parent.name == "patients" else "gb18030")
@@ -82,6 +82,25 @@ def test_rows_are_those_of_the_simulator(tmp_path: Path) -> None:
     assert (tmp_path / "patients" / "part-00000.csv").read_bytes().startswith(b"\xef\xbb\xbf")
 
 
+def test_record_patients_follow_the_noted_ones_and_leave_rows_but_no_note(tmp_path: Path) -> None:
+    plain, wide = (
+        SimulateSettings(n_patients=5, n_partitions=3),
+        SimulateSettings(5, n_record_patients=70, n_partitions=3),
+    )
+    write_parts(tmp_path / "plain", plain)
+    write_parts(tmp_path / "wide", wide)
+    before, after = read_source(tmp_path / "plain"), read_source(tmp_path / "wide")
+    assert after == before, "patients with notes stay what they were"
+    archive = read_source(tmp_path / "wide", pattern="archive-*")
+    drawn = [simulate_record(index, wide) for index in range(5, 75)]
+    assert [row["patient_id"] for row in archive["patients"]] == [s.patient.patient_id for s in drawn]
+    assert [row["encounter_id"] for row in archive["encounters"]] == [
+        e.encounter_id for s in drawn for e in s.encounters
+    ]
+    assert not archive["notes"] and not archive["gold"]
+    assert len(list(tmp_path.glob("wide/*/archive-*"))) == 6
+
+
 def test_more_partitions_than_patients_leave_no_empty_file(tmp_path: Path) -> None:
     write_parts(tmp_path, SimulateSettings(n_patients=2, n_partitions=8, n_bad_rows=0))
     assert len(list((tmp_path / "notes").iterdir())) == 2
@@ -123,6 +142,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     "changes",
     [
         {"n_patients": 0},
+        {"n_record_patients": -1},
         {"n_partitions": 0},
         {"n_bad_rows": -1},
         {"seed": -1},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ppsehr_spark.config import SimulateSettings
 from ppsehr_spark.domain.notes import Span
-from ppsehr_spark.synthesis.simulator import SimulatedNote, SimulatedPatient, simulate_patient
+from ppsehr_spark.synthesis.simulator import SimulatedNote, SimulatedPatient, simulate_patient, simulate_record
 from ppsehr_spark.synthesis.simulator.people import compute_id_check
 
 SETTINGS = SimulateSettings()
@@ -35,10 +36,10 @@ def each_span(patients: list[SimulatedPatient]) -> Iterator[tuple[SimulatedNote,
     return ((note, s, note.text[s.start : s.end]) for _, note in each_note(patients) for s in note.spans)
 
 
-def check_life(simulated: SimulatedPatient, first_year: int, last_year: int) -> None:
-    """Order of birth, visits, notes and death; sex and diagnoses."""
+def check_course(simulated: SimulatedPatient, first_year: int, last_year: int) -> None:
+    """Order of birth, visits and death; sex and diagnoses."""
     patient, encounters = simulated.patient, simulated.encounters
-    assert encounters and simulated.notes
+    assert encounters
     for before, after in itertools.pairwise(encounters):
         assert before.discharged_at < after.admitted_at
         assert not before.is_deceased
@@ -54,7 +55,13 @@ def check_life(simulated: SimulatedPatient, first_year: int, last_year: int) -> 
     assert patient.death_date is None or patient.death_date >= end.date()
     if encounters[-1].is_deceased:
         assert patient.death_date == end.date()
-    times = {e.encounter_id: (e.admitted_at, e.discharged_at) for e in encounters}
+
+
+def check_life(simulated: SimulatedPatient, first_year: int, last_year: int) -> None:
+    """A possible course, and notes in order of time within their visits."""
+    check_course(simulated, first_year, last_year)
+    assert simulated.notes
+    times = {e.encounter_id: (e.admitted_at, e.discharged_at) for e in simulated.encounters}
     for note in simulated.notes:
         begin, end = times[note.encounter_id]
         assert begin <= note.noted_at <= end
@@ -117,6 +124,15 @@ def test_another_seed_is_another_world() -> None:
 def test_number_of_patients_and_partitions_do_not_matter() -> None:
     small, large = SimulateSettings(n_patients=5, n_partitions=1), SimulateSettings(n_patients=10**6, n_partitions=64)
     assert simulate_patient(4, small) == simulate_patient(4, large)
+
+
+def test_a_record_is_the_same_life_without_its_notes(patients: list[SimulatedPatient]) -> None:
+    lives = [simulate_record(index, SETTINGS) for index in range(2000)]
+    assert [life.encounters for life in lives] == [patient.encounters for patient in patients]
+    assert not any(life.notes for life in lives)
+    for life, patient in zip(lives, patients, strict=True):
+        check_course(life, SETTINGS.first_year, SETTINGS.last_year)
+        assert replace(life.patient, death_date=None) == replace(patient.patient, death_date=None)
 
 
 def test_volume_and_types(patients: list[SimulatedPatient]) -> None:

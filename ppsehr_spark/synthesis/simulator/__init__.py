@@ -4,7 +4,7 @@ Knows: everything about fiction. Must not know: Spark, files, the recognisers th
 """
 
 from ppsehr_spark.synthesis.simulator.canaries import CANARIES, CANARY_PATIENTS, PHI_CANARIES, PROSE_CANARIES
-from ppsehr_spark.synthesis.simulator.patients import simulate_patient
+from ppsehr_spark.synthesis.simulator.patients import simulate_patient, simulate_record
 from ppsehr_spark.synthesis.simulator.records import Encounter, Patient, SimulatedNote, SimulatedPatient
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "SimulatedNote",
     "SimulatedPatient",
     "simulate_patient",
+    "simulate_record",
 ]

@@ -34,13 +34,32 @@ def simulate_patient(index: int, settings: SimulateSettings) -> SimulatedPatient
     dice = Dice(settings.seed, index)
     persona, first = draw_persona(dice, index=index, settings=settings)
     visits = plan_visits(dice, persona, first, settings=settings)
-    encounters = tuple(_build_encounter(persona, visit, at) for at, visit in enumerate(visits))
+    encounters = _build_encounters(persona, visits)
     memory: dict[str, list[Fragment]] = {}
     notes: list[SimulatedNote] = []
     for encounter, visit in zip(encounters, visits, strict=True):
         memory = {topic: memory[topic] for topic in _LASTING_TOPICS if topic in memory}
         notes.extend(_write_notes(dice, persona, visit, encounter=encounter, memory=memory, settings=settings))
     return SimulatedPatient(_build_patient(dice, persona, visits), encounters, tuple(notes))
+
+
+def simulate_record(index: int, settings: SimulateSettings) -> SimulatedPatient:
+    """The patient at ``index`` as a registry keeps one whose visits left no electronic notes.
+
+    Same draw as ``simulate_patient`` (only a death long after the last visit may differ: notes come before it in the
+    stream of chance), without prose: 0.2 ms.
+
+    Args:
+        index: 0 <= index.
+        settings: seed and the range of years.
+
+    Returns:
+        Patient and encounters in order of time, no notes.
+    """
+    dice = Dice(settings.seed, index)
+    persona, first = draw_persona(dice, index=index, settings=settings)
+    visits = plan_visits(dice, persona, first, settings=settings)
+    return SimulatedPatient(_build_patient(dice, persona, visits), _build_encounters(persona, visits), ())
 
 
 def _build_patient(dice: Dice, persona: Persona, visits: tuple[Visit, ...]) -> Patient:
@@ -57,6 +76,10 @@ def _draw_death(dice: Dice, persona: Persona, visits: tuple[Visit, ...]) -> date
         return last.end.date()
     is_late = count_years(persona.birth_date, last.end.date()) > 70 and dice.chance(0.04)
     return last.end.date() + timedelta(days=dice.between(30, 400)) if is_late else None
+
+
+def _build_encounters(persona: Persona, visits: tuple[Visit, ...]) -> tuple[Encounter, ...]:
+    return tuple(_build_encounter(persona, visit, at) for at, visit in enumerate(visits))
 
 
 def _build_encounter(persona: Persona, visit: Visit, at: int) -> Encounter:
