@@ -11,7 +11,7 @@ from ray_actors.unit_store import open_tasks
 
 
 def _body(context: RunContext) -> StageResult:
-    from ray_actors.cluster import annotate_lake  # Ray takes seconds to import; --help and --dry-run need none of it
+    from ray_actors.annotate_run import annotate_lake  # Ray takes seconds to import; --dry-run needs none of it
 
     with context.progress(unit="segment") as progress:
         counts = annotate_lake(context.lake, settings=context.settings, run_id=context.run_id, progress=progress)

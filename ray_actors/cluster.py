@@ -1,62 +1,109 @@
-"""The one file that knows Ray: a pool of annotators works through the open units of a lake.
+"""The one file that knows Ray: a session, a pool of actors around plain classes, and a clean end on SIGTERM.
 
-Knows: actors, time limits, signals, and how to leave no process behind. Must not know: prompts, what an answer means,
-how rows are committed. No engine, and not even Ray, starts when there is nothing to ask.
+Knows: actors, time limits, signals, and how to leave no process behind. Must not know: what a worker does, prompts,
+tables. A worker is named by string, so that its libraries are imported inside the actor and nowhere else.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
-from ppsehr_spark.config import Settings
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
-from ppsehr_spark.lake.tables import Lake
-from ray_actors.annotate_counts import AnnotateCounts
-from ray_actors.annotator import Annotator, UnitResult
-from ray_actors.dispatch import DeadLetter, Dispatch, Task
-from ray_actors.unit_store import AnswerSink, SegmentSource, open_tasks
 
 _POLL_S = 1.0
 _CLOSE_TIMEOUT_S = 20.0
 _OBJECT_STORE_BYTES = 128 * 2**20
-_START_TIMEOUT_S = 600.0
+DEFAULT_START_TIMEOUT_S = 600.0
 
 
-class AnnotatorActor:
-    """An Annotator whose errors are safe to pass on: class of a foreign one, never its message."""
+class Worker(Protocol):
+    """What a pool runs: a plain class made from the settings as JSON; making it loads its engine."""
 
-    def __init__(self, settings_json: str) -> None:
-        self._settings_json = settings_json
-        self._annotator: Annotator | None = None
+    def __init__(self, settings_json: str) -> None: ...
 
-    def load(self) -> dict[str, str]:
-        """Load the engine and say what it is; not in ``__init__``, whose errors Ray reports without their cause."""
-        with _safe_errors("ENGINE_START"):
-            self._annotator = self._annotator or Annotator(self._settings_json)
-            return self._annotator.describe()
-
-    def annotate_unit(self, segments: list[dict[str, Any]], token_limit: int) -> UnitResult:
-        """As ``Annotator.annotate_unit``."""
-        with _safe_errors("ENGINE_FAILED"):
-            if self._annotator is None:
-                raise InfrastructureError("ENGINE_START", hint="load() comes first")
-            return self._annotator.annotate_unit(segments, token_limit)
+    def describe(self) -> dict[str, str]:
+        """What was loaded, for provenance columns."""
+        ...
 
     def close(self) -> None:
-        """End the engine and its processes."""
-        if self._annotator is not None:
-            self._annotator.close()
+        """Free the engine and its processes; safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What a pool consists of.
+
+    Attributes:
+        worker: ``module:class`` of a Worker.
+        settings_json: handed to every worker.
+        n_actors: workers side by side (at least one).
+        cpus_per_actor, gpus_per_actor: what Ray reserves for each.
+        start_timeout_s: how long a worker may take to load.
+        call_timeout_s: a call that takes longer is given up and its actor replaced.
+    """
+
+    worker: str
+    settings_json: str
+    n_actors: int = 1
+    cpus_per_actor: float = 1.0
+    gpus_per_actor: float = 0.0
+    start_timeout_s: float = DEFAULT_START_TIMEOUT_S
+    call_timeout_s: float = 1_800.0
+
+    @property
+    def n_cpus(self) -> int:
+        """CPUs that a local Ray needs for all of them."""
+        return max(1, math.ceil(self.n_actors * self.cpus_per_actor))
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A call that brought no result: the code of our own error, ``ACTOR_DIED`` or ``UNIT_TIMEOUT``."""
+
+    code: str
+
+
+class SafeActor:
+    """A Worker whose errors are safe to pass on: class of a foreign one, never its message."""
+
+    def __init__(self, worker: str, settings_json: str) -> None:
+        self._name = worker
+        self._settings_json = settings_json
+        self._worker: Any = None
+
+    def load(self) -> dict[str, str]:
+        """Load the worker and say what it is; not in ``__init__``, whose errors Ray reports without their cause."""
+        with _safe_errors("ENGINE_START"):
+            if self._worker is None:
+                module, name = self._name.split(":")
+                self._worker = getattr(importlib.import_module(module), name)(self._settings_json)
+            about: dict[str, str] = self._worker.describe()
+            return about
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """One method of the worker."""
+        with _safe_errors("ENGINE_FAILED"):
+            if self._worker is None:
+                raise InfrastructureError("ENGINE_START", hint="load() comes first")
+            return getattr(self._worker, method)(*arguments)
+
+    def close(self) -> None:
+        """End the worker and its processes."""
+        if self._worker is not None:
+            self._worker.close()
 
 
 @contextmanager
@@ -71,21 +118,21 @@ def _safe_errors(code: str) -> Iterator[None]:
 
 @dataclass
 class ActorPool:
-    """``n_actors`` annotators; one that dies or overstays is replaced."""
+    """The actors of a plan; one that dies or overstays is replaced. ``about`` is what the last one loaded said."""
 
-    settings: Settings
+    plan: PoolPlan
     stop: threading.Event
     _idle: list[Any] = field(default_factory=list)
-    _busy: dict[Any, tuple[Any, Task, float]] = field(default_factory=dict)
+    _busy: dict[Any, tuple[Any, Any, float]] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Create the actors and wait until their engines are loaded, or until a stop is asked for.
+        """Create the actors and wait until their workers are loaded, or until a stop is asked for.
 
         Raises:
-            PpsehrError: the engine's own complaint; ``ENGINE_START`` when it does not load in time.
+            PpsehrError: the worker's own complaint; ``ENGINE_START`` when it does not load in time.
         """
-        actors = [self._create() for _ in range(max(1, self.settings.annotate.n_actors))]
+        actors = [self._create() for _ in range(max(1, self.plan.n_actors))]
         for actor in actors:
             self._wait_loaded(actor)
         self._idle = actors
@@ -95,14 +142,14 @@ class ActorPool:
         """Actors without work."""
         return len(self._idle)
 
-    def submit(self, task: Task, rows: list[dict[str, Any]]) -> None:
-        """Give a task to an idle actor."""
+    def submit(self, task: Any, method: str, *arguments: Any) -> None:
+        """Let an idle actor call ``method``; ``task`` comes back beside the result."""
         actor = self._idle.pop()
-        reference = actor.annotate_unit.remote(rows, task.token_limit)
-        self._busy[reference] = (actor, task, time.monotonic() + self.settings.annotate.unit_timeout_s)
+        reference = actor.call.remote(method, *arguments)
+        self._busy[reference] = (actor, task, time.monotonic() + self.plan.call_timeout_s)
 
-    def collect(self) -> Iterator[tuple[Task, UnitResult | str]]:
-        """Tasks that ended within the next second, with their result or an error code."""
+    def collect(self) -> Iterator[tuple[Any, Any]]:
+        """Tasks that ended within the next second, with their result or ``Failed``."""
         ready, _ = ray.wait(list(self._busy), timeout=_POLL_S) if self._busy else ([], [])
         for reference in ready:
             actor, task, _ = self._busy.pop(reference)
@@ -114,10 +161,10 @@ class ActorPool:
             if now > deadline:
                 del self._busy[reference]
                 self._take_back(actor, is_alive=False)
-                yield task, "UNIT_TIMEOUT"
+                yield task, Failed("UNIT_TIMEOUT")
 
     def close(self) -> None:
-        """End every engine and actor; one that does not answer in time is killed."""
+        """End every worker and actor; one that does not answer in time is killed."""
         actors = [*self._idle, *(actor for actor, _, _ in self._busy.values())]
         closing = [actor.close.remote() for actor in self._idle]
         if closing:
@@ -127,13 +174,12 @@ class ActorPool:
         self._idle, self._busy = [], {}
 
     def _create(self) -> Any:
-        wants = self.settings.annotate
-        kind = ray.remote(num_cpus=wants.cpus_per_actor, num_gpus=wants.gpus_per_actor, max_restarts=0)(AnnotatorActor)
-        return kind.remote(self.settings.to_json())
+        plan = self.plan
+        kind = ray.remote(num_cpus=plan.cpus_per_actor, num_gpus=plan.gpus_per_actor, max_restarts=0)(SafeActor)
+        return kind.remote(plan.worker, plan.settings_json)
 
     def _wait_loaded(self, actor: Any) -> None:
-        options: Mapping[str, Any] = self.settings.engine.get(self.settings.annotate.engine, {})
-        deadline = time.monotonic() + float(options.get("start_timeout_s", _START_TIMEOUT_S))
+        deadline = time.monotonic() + self.plan.start_timeout_s
         loaded = actor.load.remote()
         while not ray.wait([loaded], timeout=_POLL_S)[0]:
             if self.stop.is_set():
@@ -163,76 +209,22 @@ def _get(reference: Any) -> Any:
         raise InfrastructureError("ACTOR_DIED", error=type(error).__name__, hint=hint) from None
 
 
-def _outcome_of(reference: Any) -> tuple[UnitResult | str, bool]:
-    """Result or error code of a finished call, and whether its actor still lives."""
+def _outcome_of(reference: Any) -> tuple[Any, bool]:
+    """Result or ``Failed`` of a finished call, and whether its actor still lives."""
     try:
         return _get(reference), True
     except PpsehrError as error:
-        return error.code, error.code != "ACTOR_DIED"
-
-
-def annotate_lake(lake: Lake, *, settings: Settings, run_id: str, progress: Any) -> AnnotateCounts:
-    """Ask about open segments until none is left or the token budget is spent, and commit the answers.
-
-    Args:
-        progress: a tqdm-like bar that counts units.
-
-    Raises:
-        InfrastructureError: ``INTERRUPTED`` after SIGTERM, ``ENGINE_DOWN`` when nothing but failures come back; what
-            was answered before is committed in both cases.
-    """
-    tasks = open_tasks(lake)
-    counts = AnnotateCounts(n_open_before=sum(len(task.segment_keys) for task in tasks))
-    if not tasks or settings.annotate.engine == "rules" or settings.annotate.token_budget <= 0:
-        return counts
-    wants = settings.annotate
-    dispatch = Dispatch(tasks, token_budget=wants.token_budget, max_attempts=wants.max_attempts)
-    sink = AnswerSink(lake, run_id=run_id, engine=wants.engine, units_per_commit=wants.units_per_commit)
-    source = SegmentSource(lake, (key for task in tasks for key in task.segment_keys))
-    with _ray_session(settings), _stop_on_sigterm() as stop, _pool(settings, stop) as pool:
-        try:
-            _work(dispatch, pool=pool, source=source, sink=sink, counts=counts, progress=progress)
-        finally:
-            sink.commit()
-    if stop.is_set():
-        raise InfrastructureError("INTERRUPTED", hint="finished units are committed; run again to go on")
-    if dispatch.is_hopeless:
-        raise InfrastructureError("ENGINE_DOWN", engine=wants.engine, hint="every unit failed; see phi.dead_letters")
-    return counts
-
-
-def _work(
-    dispatch: Dispatch,
-    *,
-    pool: ActorPool,
-    source: SegmentSource,
-    sink: AnswerSink,
-    counts: AnnotateCounts,
-    progress: Any,
-) -> None:
-    progress.total = len(dispatch.open_keys)
-    while not (dispatch.is_done or dispatch.is_hopeless or pool.stop.is_set()):
-        while pool.n_idle and (task := dispatch.take(pool.n_idle)):
-            pool.submit(task, source.rows(task.segment_keys))
-        for task, outcome in pool.collect():
-            if isinstance(outcome, str):
-                letters = dispatch.fail(task, error_code=outcome)
-                rows: list[dict[str, Any]] = []
-            else:
-                dispatch.finish(task, spent_tokens=outcome.usage.charged, open_keys=outcome.open_keys)
-                letters = [DeadLetter(k, task.unit_id, code, task.attempts + 1) for k, code in outcome.dead.items()]
-                rows = outcome.rows
-                counts.add(outcome)
-            counts.n_dead_letters += len(letters)
-            sink.add(task, rows, letters)
-            progress.update(len(rows) + len(letters))
+        return Failed(error.code), error.code != "ACTOR_DIED"
 
 
 @contextmanager
-def _ray_session(settings: Settings) -> Iterator[None]:
+def ray_session(n_cpus: int) -> Iterator[None]:
     """The Ray that is already there, or the one at ``RAY_ADDRESS``, else a local one just large enough.
 
     What this function starts or attaches to, it also leaves.
+
+    Args:
+        n_cpus: CPUs of a local Ray.
     """
     if ray.is_initialized():
         yield
@@ -240,8 +232,6 @@ def _ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # the new meaning of num_gpus=0, and no warning about it
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    wants = settings.annotate
-    n_cpus = max(1, math.ceil(wants.n_actors * wants.cpus_per_actor))
     local = {"num_cpus": n_cpus, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     ray.init(log_to_driver=False, logging_level="ERROR", **({} if os.environ.get("RAY_ADDRESS") else local))
     try:
@@ -251,8 +241,9 @@ def _ray_session(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(settings: Settings, stop: threading.Event) -> Iterator[ActorPool]:
-    pool = ActorPool(settings, stop)
+def actor_pool(plan: PoolPlan, stop: threading.Event) -> Iterator[ActorPool]:
+    """The loaded actors of a plan, ended at the end."""
+    pool = ActorPool(plan, stop)
     try:
         pool.start()
         yield pool
@@ -261,7 +252,7 @@ def _pool(settings: Settings, stop: threading.Event) -> Iterator[ActorPool]:
 
 
 @contextmanager
-def _stop_on_sigterm() -> Iterator[threading.Event]:
+def stop_on_sigterm() -> Iterator[threading.Event]:
     """An event that SIGTERM sets (Ray installs a handler of its own, so this comes after ``ray.init``)."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

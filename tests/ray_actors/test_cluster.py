@@ -20,7 +20,7 @@ from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.annotate_counts import AnnotateCounts
-from ray_actors.cluster import annotate_lake
+from ray_actors.annotate_run import annotate_lake
 from tests.ray_actors.open_lake import make_settings, segment_row, write_units
 
 pytestmark = pytest.mark.ray
