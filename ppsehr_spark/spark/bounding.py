@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from ppsehr_spark.errors import UsageError
@@ -18,19 +18,19 @@ from ppsehr_spark.errors import UsageError
 _RANK = "_bounding_rank"
 
 
-def keep_first_by_hash(frame: DataFrame, *, by: Sequence[str], key: str, purpose: str, n: int) -> DataFrame:
+def keep_first_by_hash(frame: DataFrame, *, by: Sequence[str], key: str, purpose: str, n: int | Column) -> DataFrame:
     """At most ``n`` rows per group, the first by keyed hash.
 
     Args:
         by: columns that name the group, the patient first.
         key: column that tells the rows of a group apart; equal keys within a group make the choice arbitrary.
         purpose: public word mixed into the hash, so that two questions do not always keep the same rows.
-        n: 1 or more.
+        n: 1 or more; or a column over the group's own public columns, where groups have different bounds.
 
     Raises:
         UsageError: ``CONTRIBUTION_BOUND``.
     """
-    if n < 1 or not by:
+    if not by or (isinstance(n, int) and n < 1):
         raise UsageError("CONTRIBUTION_BOUND", field="n", hint="bounds are public whole numbers, 1 or more")
     order = Window.partitionBy(*by).orderBy(F.xxhash64(F.col(key), F.lit(purpose)), F.col(key))
     return frame.withColumn(_RANK, F.row_number().over(order)).where(F.col(_RANK) <= n).drop(_RANK)

@@ -1,0 +1,1 @@
+"""Statistics on Spark: bounded, integer aggregates over public cells, handed to a mechanism on the driver."""

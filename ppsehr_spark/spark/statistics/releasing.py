@@ -1,0 +1,134 @@
+"""The stats stage: plan, reserve, aggregate on Spark, draw on the driver, commit, write.
+
+Knows: the order of the steps and what names a question. Must not know: how a cell is found or noise is drawn. When
+every release is finished Spark is not even started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from ppsehr_spark.config import Settings
+from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.ledger_store import open_ledger
+from ppsehr_spark.lake.schemas import ANNOTATIONS, ENCOUNTERS, NOTES
+from ppsehr_spark.lake.statistics_store import append_statistics
+from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.privacy.answering import answer_together
+from ppsehr_spark.privacy.asking import make_ask_id
+from ppsehr_spark.privacy.catalogue import Catalogue, parse_catalogue
+from ppsehr_spark.privacy.grants import Grant, Query
+from ppsehr_spark.privacy.ledger import Ledger, Released
+from ppsehr_spark.privacy.policy import Scope, parse_policy
+from ppsehr_spark.privacy.releases import Part, PlannedRelease, describe_definition, draw_part, make_rows, plan_releases
+from ppsehr_spark.spark.statistics.aggregation import aggregate_releases, tables_of
+from ppsehr_spark.spark.statistics.public_lists import MEASURES, PublicLists, load_public_lists
+
+STAGE_NAME = "stats"
+INPUTS = (ENCOUNTERS, NOTES, ANNOTATIONS)
+_PURPOSE = "statistics"
+_Counts = Mapping[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One part of one release, put to the ledger for pinned table versions."""
+
+    planned: PlannedRelease
+    part: Part
+    query: Query
+    versions: Mapping[str, int | None]
+
+
+def plan_stage(settings: Settings) -> tuple[tuple[PlannedRelease, ...], PublicLists]:
+    """Every release of ``conf/releases.toml`` with its cost and noise; reads conf alone."""
+    lists = load_public_lists(settings.files)
+    return plan_releases(read_catalogue(settings), lists=lists.values, span_cells=lists.span_cells), lists
+
+
+def read_catalogue(settings: Settings) -> Catalogue:
+    """``conf/releases.toml`` under the total delta of ``conf/privacy.toml``."""
+    lists = {name: frozenset(values) for name, values in load_public_lists(settings.files).values.items()}
+    delta = parse_policy(settings.files).total.delta
+    return parse_catalogue(settings.files, delta=delta, lists=lists, measures=MEASURES)
+
+
+def release_statistics(
+    start: Callable[[], SparkSession],
+    lake: Lake,
+    *,
+    settings: Settings,
+    run_id: str,
+    ledger: Ledger | None = None,
+    planned: Sequence[PlannedRelease] | None = None,
+) -> dict[str, int]:
+    """Release what the catalogue lists, each statistic once per definition and table version.
+
+    Args:
+        start: opens the Spark session; called when something is to be aggregated.
+        ledger: that of the lake by default.
+        planned: that of the settings by default.
+
+    Returns:
+        Counts: releases, drawn grants, grants answered from the ledger, rows written.
+
+    Raises:
+        BudgetRefusedError: ``PRIVACY_BUDGET`` before any data are read.
+    """
+    releases, lists = plan_stage(settings)
+    asks = plan_asks(lake, planned or releases, dataset=settings.privacy.dataset)
+    n_drawn = 0
+
+    def read(queries: Sequence[Query]) -> _Counts:
+        wanted = {id(ask.planned): ask for ask in asks if ask.query in queries}
+        versions = {name: version for ask in wanted.values() for name, version in ask.versions.items()}
+        chosen = [ask.planned for ask in wanted.values()]
+        return aggregate_releases(start(), lake, chosen, lists=lists, versions=versions)
+
+    def draw(grant: Grant, counts: _Counts) -> list[int]:
+        nonlocal n_drawn
+        n_drawn += 1
+        ask = next(ask for ask in asks if ask.query == grant.query)
+        crash_point("stats.before_draw")
+        drawn = draw_part(ask.part, counts[ask.planned.release.id], grant=grant)
+        crash_point("stats.after_draw")
+        return drawn
+
+    book = ledger or open_ledger(lake, parse_policy(settings.files))
+    answers = answer_together(book, [ask.query for ask in asks], read=read, draw=draw)
+    n_rows = sum(_write(lake, ask, answer, run_id) for ask, answer in zip(asks, answers, strict=True))
+    return {
+        "releases": len({id(ask.planned) for ask in asks}),
+        "drawn": n_drawn,
+        "from_ledger": len(asks) - n_drawn,
+        "rows": n_rows,
+    }
+
+
+def plan_asks(lake: Lake, planned: Sequence[PlannedRelease], *, dataset: str) -> list[Ask]:
+    """One query per part of each release, named after its definition and the table versions that it reads."""
+    scope = Scope(dataset, _PURPOSE, f"job:{STAGE_NAME}")
+    newest = {spec.full_name: lake.version(spec) for spec in INPUTS}
+    asks = []
+    for each in planned:
+        versions = {spec.full_name: newest[spec.full_name] for spec in tables_of(each.release)}
+        ask_id = make_ask_id(STAGE_NAME, definition=describe_definition(each), versions=versions)
+        asks += [Ask(each, p, Query(ask_id, p.name, scope, p.event, p.bounds), versions) for p in each.parts]
+    return asks
+
+
+def _write(lake: Lake, ask: Ask, answer: Released, run_id: str) -> int:
+    rows = make_rows(ask.planned, ask.part, answer.value)
+    is_new = append_statistics(
+        lake,
+        ask.planned,
+        rows,
+        ask_id=ask.query.run_id,
+        grant_id=answer.grant_id,
+        versions=ask.versions,
+        run_id=run_id,
+    )
+    return len(rows) if is_new else 0
