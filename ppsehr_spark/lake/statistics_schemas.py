@@ -65,6 +65,7 @@ RECORD_MODEL = TableSpec(
         _column("rho", pa.float64(), "zCDP cost of this marginal"),
         _column("grant_id", pa.string(), "reservation in the ledger that paid"),
         _column("domain", pa.string(), "public attributes and values of the model, as JSON"),
+        _column("fitted_at", _UTC, "when"),
         _KEY["run_id"],
     ]),
     ("model_id", "marginal"), "fit", "deltalake",
@@ -108,7 +109,7 @@ RELEASED_CLAIM_CARDS = TableSpec(
         _column("text_en", pa.string(), "the card in English"),
         _column("released_at", _UTC, "when"),
     ]),
-    ("release_id",), "publish", "deltalake",
+    ("release_id", "released_at"), "publish", "deltalake",
 )  # fmt: skip
 
 SPECS = (
