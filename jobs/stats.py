@@ -1,4 +1,4 @@
-"""phi tables -> protected.dp_statistics (Spark): the statistics of conf/releases.toml, paid for from the privacy ledger."""
+"""phi tables -> protected.dp_statistics (Spark): statistics of conf/releases.toml, paid from the privacy ledger."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ppsehr_spark.lake import schemas
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
 from ppsehr_spark.spark.session import open_session
 from ppsehr_spark.spark.statistics.releasing import INPUTS, STAGE_NAME, plan_stage, release_statistics
+from ppsehr_spark.spark.statistics.sketches import sketch_measures
 
 
 def _body(context: RunContext) -> StageResult:
@@ -16,7 +17,7 @@ def _body(context: RunContext) -> StageResult:
         return open_session(STAGE_NAME)
 
     counts = release_statistics(start, context.lake, settings=context.settings, run_id=context.run_id)
-    return StageResult(counts)
+    return StageResult({**counts, "sketches": sketch_measures(start, context.lake, run_id=context.run_id)})
 
 
 def _plan(context: RunContext) -> dict[str, object]:

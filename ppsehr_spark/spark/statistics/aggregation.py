@@ -8,6 +8,7 @@ integers collected, and cells that nobody touches become 0 on the driver.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
@@ -60,10 +61,15 @@ def aggregate_releases(
             notes = read_table(spark, lake, schemas.NOTES, version=versions[schemas.NOTES.full_name])
             marks = read_table(spark, lake, schemas.ANNOTATIONS, version=versions[schemas.ANNOTATIONS.full_name])
             frames.append(contribute_spans(notes, marks, at, each))
-    bounded = bound_contributions(reduce(DataFrame.unionByName, frames), planned)
-    counted = bounded.groupBy("release", "cell").agg(F.sum("amount").alias("amount")).collect()
+    return sum_contributions(reduce(DataFrame.unionByName, frames), planned)
+
+
+def sum_contributions(contributions: DataFrame, planned: Sequence[PlannedRelease]) -> dict[str, list[int]]:
+    """Bound, sum and collect: integers, with 0 for cells that nobody touches."""
+    bounded = bound_contributions(contributions, planned)
+    summed = bounded.groupBy("release", "cell").agg(F.sum("amount").alias("amount")).collect()
     counts = [[0] * each.n_counted for each in planned]
-    for row in counted:
+    for row in summed:
         counts[row["release"]][row["cell"]] = int(row["amount"])
     return {each.release.id: vector for each, vector in zip(planned, counts, strict=True)}
 
@@ -93,7 +99,7 @@ def contribute_spans(notes: DataFrame, annotations: DataFrame, at: int, planned:
 
 
 def bound_contributions(contributions: DataFrame, planned: Sequence[PlannedRelease]) -> DataFrame:
-    """Rows (release, cell, amount), each patient within the bounds of each release.
+    """Rows (patient_key, release, cell, amount), each patient within the bounds of each release.
 
     First at most K visits of a patient, then at most ``max_per_cell`` of them per cell, then at most ``max_cells``
     cells; every choice by keyed hash. The sum over one patient's rows is what the plan promised the ledger.
@@ -150,9 +156,10 @@ def _cell_of(release: Release, lists: PublicLists) -> Column:
 
 def _locate_measure(measure: Column, lows: Sequence[int]) -> Column:
     """Position of the last lower end that the measure reaches; what lies below the first falls into it."""
-    reached = F.aggregate(
-        F.array(*(F.lit(low) for low in lows)),
-        F.lit(0),
-        lambda count, low: count + F.when(low <= measure, 1).otherwise(0),
-    )
-    return F.when(measure.isNotNull(), F.greatest(reached - 1, F.lit(0)))
+    step = lows[1] - lows[0]
+    if all(high - low == step for low, high in itertools.pairwise(lows)):
+        reached = F.floor((measure - lows[0]) / step)
+    else:
+        reached = sum((F.when(measure >= low, 1).otherwise(0) for low in lows[1:]), F.lit(0))
+    position = F.least(F.greatest(reached, F.lit(0)), F.lit(len(lows) - 1))
+    return F.when(measure.isNotNull(), position)

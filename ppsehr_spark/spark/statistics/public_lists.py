@@ -78,7 +78,8 @@ def measure_of(name: str) -> Column:
     ``length_of_stay_days``: calendar days (UTC) from admission to discharge, 0 for the same day.
     """
     days = F.datediff(F.to_date("discharged_at"), F.to_date("admitted_at"))
-    return {LENGTH_OF_STAY: F.greatest(days, F.lit(0))}[name]
+    # greatest() alone would make 0 days of a visit without an end
+    return {LENGTH_OF_STAY: F.when(days.isNotNull(), F.greatest(days, F.lit(0)))}[name]
 
 
 def _locate_chapter(chapters: Sequence[Chapter]) -> Column:

@@ -115,7 +115,8 @@ def plan_asks(lake: Lake, planned: Sequence[PlannedRelease], *, dataset: str) ->
     asks = []
     for each in planned:
         versions = {spec.full_name: newest[spec.full_name] for spec in tables_of(each.release)}
-        ask_id = make_ask_id(STAGE_NAME, definition=describe_definition(each), versions=versions)
+        definition = {"dataset": dataset, **describe_definition(each)}
+        ask_id = make_ask_id(STAGE_NAME, definition=definition, versions=versions)
         asks += [Ask(each, p, Query(ask_id, p.name, scope, p.event, p.bounds), versions) for p in each.parts]
     return asks
 

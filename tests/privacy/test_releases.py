@@ -1,0 +1,371 @@
+"""The catalogue of statistics, the plan made from it, scores of quantiles, and what a draw becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from ppsehr_spark.config import load_settings
+from ppsehr_spark.errors import BudgetRefusedError, ConfigurationError, UsageError
+from ppsehr_spark.privacy.accounting import compute_epsilon
+from ppsehr_spark.privacy.answering import answer_together
+from ppsehr_spark.privacy.catalogue import CATALOGUE_FILE, Catalogue, Release, parse_catalogue
+from ppsehr_spark.privacy.events import Exact, ZeroConcentrated
+from ppsehr_spark.privacy.grants import Grant
+from ppsehr_spark.privacy.ledger import Ledger
+from ppsehr_spark.privacy.releases import (
+    PlannedRelease,
+    bound_noise,
+    describe_definition,
+    draw_part,
+    make_rows,
+    plan_releases,
+    score_quantile,
+)
+from ppsehr_spark.privacy.units import Budget
+from tests.privacy.small_ledger import make_ledger, make_query
+
+LISTS: Mapping[str, tuple[str, ...]] = {"department": ("A", "B", "other"), "sex": ("M", "F")}
+SPAN_CELLS = ((("category", "NAME"), ("tier", "-")), (("category", "STD"), ("tier", "1")))
+DELTA = 1e-6
+TEXT = """
+[budget]
+epsilon = 1.5
+[bounds]
+max_encounters = 4
+[display]
+suppress_below_sd = 2.0
+[[release]]
+id = "patients"
+title = "t"
+kind = "count"
+keys = ["department", "sex"]
+max_cells = 2
+share = 0.5
+unit = "u"
+[[release]]
+id = "stays"
+title = "t"
+kind = "histogram"
+measure = "days"
+only = { sex = "F" }
+edges = [0, 1, 4]
+max_cells = 2
+max_per_cell = 3
+share = 0.2
+unit = "u"
+[[release]]
+id = "middle"
+title = "t"
+kind = "quantile"
+measure = "days"
+grid = { first = 0, last = 10, step = 5 }
+quantiles = ["1/4", "1/2"]
+share = 0.2
+unit = "u"
+[[release]]
+id = "marked"
+title = "t"
+kind = "spans"
+max_cells = 8
+share = 0.1
+unit = "u"
+"""
+
+
+def _parse(text: str = TEXT) -> Catalogue:
+    lists = {name: frozenset(values) for name, values in LISTS.items()}
+    return parse_catalogue({CATALOGUE_FILE: text}, delta=DELTA, lists=lists, measures=frozenset({"days"}))
+
+
+def _plan(catalogue: Catalogue | None = None) -> dict[str, PlannedRelease]:
+    planned = plan_releases(catalogue or _parse(), lists=LISTS, span_cells=SPAN_CELLS)
+    return {each.release.id: each for each in planned}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("epsilon = 1.5", "epsilon = inf"),
+        ("epsilon = 1.5", "epsilon = 0.0"),
+        ("epsilon = 1.5", "epsilon = 1.5\nsurprise = 1"),
+        ("[display]\nsuppress_below_sd = 2.0", "[display]"),
+        ("max_encounters = 4", "max_encounters = true"),
+        ('kind = "count"', 'kind = "mean"'),
+        ('id = "stays"', 'id = "patients"'),
+        ("share = 0.5", "share = 0.6"),
+        ("share = 0.5", "share = -0.5"),
+        ('keys = ["department", "sex"]', 'keys = ["department", "diagnosis"]'),
+        ('keys = ["department", "sex"]', 'keys = ["sex", "sex"]'),
+        ("max_cells = 8", "max_cells = 0"),
+        ("max_cells = 8", "max_cells = 1.5"),
+        ("max_cells = 8", 'max_cells = 8\nkeys = ["sex"]'),
+        ('only = { sex = "F" }', 'only = { sex = "X" }'),
+        ("edges = [0, 1, 4]", "edges = [0, 4, 1]"),
+        ("edges = [0, 1, 4]", "edges = [0, 0.5]"),
+        ("max_per_cell = 3", "max_encounters = 5"),
+        ('measure = "days"\ngrid', 'measure = "age"\ngrid'),
+        ("step = 5 }", "step = 0 }"),
+        ("last = 10", "last = 4"),
+        ('quantiles = ["1/4", "1/2"]', 'quantiles = ["1/4", "2/2"]'),
+        ('quantiles = ["1/4", "1/2"]', "quantiles = []"),
+        ('quantiles = ["1/4", "1/2"]', "quantiles = [0.5]"),
+    ],
+)
+def test_a_catalogue_that_is_not_well_defined_is_refused(before: str, after: str) -> None:
+    assert before in TEXT
+    with pytest.raises(ConfigurationError, match="RELEASE_CATALOGUE"):
+        _parse(TEXT.replace(before, after, 1))
+
+
+def test_a_missing_or_unreadable_catalogue_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="CONF_MISSING"):
+        parse_catalogue({}, delta=DELTA, lists={}, measures=frozenset())
+    with pytest.raises(ConfigurationError, match="CONF_SYNTAX"):
+        _parse("[budget")
+
+
+def test_all_parts_together_cost_no_more_than_the_budget() -> None:
+    events = [part.event for each in _plan().values() for part in each.parts]
+    spent = compute_epsilon(events, delta=DELTA)
+    assert 1.5 * 0.999 < spent <= 1.5
+    assert sum(each.rho for each in _plan().values()) == pytest.approx(
+        sum(event.rho for event in events if isinstance(event, ZeroConcentrated))
+    )
+
+
+def test_cells_are_the_public_lists_in_order() -> None:
+    plan = _plan()
+    assert plan["patients"].cells[:3] == (
+        (("department", "A"), ("sex", "M")),
+        (("department", "A"), ("sex", "F")),
+        (("department", "B"), ("sex", "M")),
+    )
+    assert [cell[0] for cell in plan["stays"].cells] == [("days", "0"), ("days", "1-3"), ("days", "4+")]
+    assert [cell[0][1] for cell in plan["middle"].cells] == ["P25", "P50"]
+    assert plan["middle"].n_counted == 3 and plan["marked"].cells == SPAN_CELLS
+
+
+def test_bounds_scale_the_noise_as_stated() -> None:
+    stays, marked = _plan()["stays"], _plan()["marked"]
+    assert stays.parts[0].bounds.l2_sensitivity == pytest.approx(3 * math.sqrt(2))
+    assert stays.noise_sd == pytest.approx(3 * math.sqrt(2) / math.sqrt(2 * stays.rho))
+    assert marked.parts[0].bounds.max_cells == 2, "nobody touches more cells than there are"
+    assert [part.bounds.max_per_cell for part in _plan()["middle"].parts] == [4 * 3, 4 * 1]
+
+
+def test_the_question_changes_with_what_decides_the_answer_and_not_with_its_title() -> None:
+    asked = {name: describe_definition(each) for name, each in _plan().items()}
+    renamed = _plan(_parse(TEXT.replace('title = "t"', 'title = "新"').replace('unit = "u"', 'unit = "人"')))
+    assert {name: describe_definition(each) for name, each in renamed.items()} == asked
+    for before, after in (("max_cells = 8", "max_cells = 1"), ("max_encounters = 4", "max_encounters = 3")):
+        changed = {name: describe_definition(each) for name, each in _plan(_parse(TEXT.replace(before, after))).items()}
+        assert [name for name in asked if changed[name] != asked[name]] in (["marked"], ["stays", "middle"])
+    more = plan_releases(_parse(), lists={**LISTS, "sex": ("M", "F", "other")}, span_cells=SPAN_CELLS)
+    assert [each.release.id for each in more if describe_definition(each) != asked[each.release.id]] == ["patients"]
+
+
+def test_the_shipped_catalogue_can_be_planned() -> None:
+    plain = tomllib.loads(load_settings().files[CATALOGUE_FILE])
+    assert {release["kind"] for release in plain["release"]} == {"count", "histogram", "quantile", "spans"}
+    assert plain["budget"]["epsilon"] <= 3.0
+
+
+# --- quantiles ----------------------------------------------------------------------------------------------------
+
+
+def _brute_scores(values: Sequence[int], candidates: Sequence[int], fraction: tuple[int, int]) -> list[int]:
+    part, whole = fraction
+    return [-abs((whole - part) * sum(v < g for v in values) - part * sum(v > g for v in values)) for g in candidates]
+
+
+@pytest.mark.parametrize("fraction", [(1, 4), (1, 2), (3, 4), (9, 10)])
+def test_one_value_more_moves_a_score_by_its_bound_at_most_and_sometimes_by_all_of_it(
+    fraction: tuple[int, int],
+) -> None:
+    generator, largest = random.Random(5), 0
+    for _ in range(200):
+        values = [generator.randrange(7) for _ in range(generator.randrange(30))]
+        counts = [values.count(g) for g in range(7)]
+        scores = score_quantile(counts, fraction)
+        assert scores == _brute_scores(values, range(7), fraction)
+        for added in range(7):
+            after = score_quantile([n + (g == added) for g, n in enumerate(counts)], fraction)
+            largest = max(largest, *(abs(a - b) for a, b in zip(scores, after, strict=True)))
+    assert largest == max(fraction[0], fraction[1] - fraction[0])
+
+
+def test_the_best_candidate_is_the_quantile() -> None:
+    counts = [0, 10, 30, 5, 5, 0, 50]
+    best = {f: max(range(7), key=lambda at, f=f: score_quantile(counts, f)[at]) for f in ((1, 4), (1, 2), (3, 4))}
+    assert best[1, 4] == 2 and best[1, 2] in (4, 5, 6) and best[3, 4] == 6
+
+
+# --- draws --------------------------------------------------------------------------------------------------------
+
+
+def _grant(ledger: Ledger, planned: PlannedRelease, at: int = 0) -> Grant:
+    part = planned.parts[at]
+    query = dataclasses.replace(make_query(part.name), event=part.event, bounds=part.bounds)
+    grant = ledger.reserve(query)
+    assert isinstance(grant, Grant)
+    return grant
+
+
+def _wide(n_cells: int) -> PlannedRelease:
+    """A count over many cells, a tenth of the budget."""
+    release = Release("wide", "t", "count", 0.1, "u", keys=("bed",), max_cells=2)
+    catalogue = dataclasses.replace(_parse(), releases=(release,))
+    return plan_releases(catalogue, lists={"bed": tuple(map(str, range(n_cells)))}, span_cells=())[0]
+
+
+def _assert_planned_noise(planned: PlannedRelease, draw: Callable[[PlannedRelease], Sequence[int]]) -> None:
+    """Mean square of the noise over 2000 cells lies within a quarter of the claimed variance.
+
+    By Chernoff's bound for chi-square, chance breaks this less often than exp(-26) + exp(-37) < 1e-11.
+    """
+    noise = draw(planned)
+    assert planned.noise_sd is not None and len(noise) == 2000
+    ratio = sum(z * z for z in noise) / len(noise) / planned.noise_sd**2
+    assert 0.75 < ratio < 1.25, ratio
+
+
+def test_noise_has_the_planned_scale_and_its_half_width_holds_95_percent(ledger: Ledger) -> None:
+    planned = _wide(2000)
+    drawn: list[int] = []
+
+    def draw(planned: PlannedRelease) -> list[int]:
+        drawn.extend(draw_part(planned.parts[0], [50] * 2000, grant=_grant(ledger, planned)))
+        return [value - 50 for value in drawn]
+
+    _assert_planned_noise(planned, draw)
+    inside = sum(
+        row.low <= 50 <= row.high for row in make_rows(planned, planned.parts[0], drawn) if row.low is not None
+    )  # type: ignore[operator]
+    # 1900 expected, sd 9.7: eight of them are less likely than 1e-14
+    assert abs(inside - 1900) < 78
+
+
+def test_noise_clipped_to_a_share_of_the_mean_is_caught(ledger: Ledger) -> None:
+    def clip(planned: PlannedRelease) -> list[int]:
+        drawn = draw_part(planned.parts[0], [50] * 2000, grant=_grant(ledger, planned))
+        return [max(-5, min(5, value - 50)) for value in drawn]
+
+    with pytest.raises(AssertionError):
+        _assert_planned_noise(_wide(2000), clip)
+
+
+def test_noise_scaled_by_what_the_data_show_is_caught(ledger: Ledger) -> None:
+    """Bounds 'measured' on counts that nobody shares say 1 cell where the plan says 2: too little noise."""
+
+    def measure(planned: PlannedRelease) -> list[int]:
+        seen = dataclasses.replace(planned.parts[0].bounds, max_cells=1)
+        part = dataclasses.replace(planned.parts[0], bounds=seen)
+        return draw_part(part, [0] * 2000, grant=_grant(ledger, dataclasses.replace(planned, parts=(part,))))
+
+    with pytest.raises(AssertionError):
+        _assert_planned_noise(_wide(2000), measure)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 7.0, 33.3])
+def test_the_half_width_is_the_smallest_that_holds_95_percent(scale: float) -> None:
+    masses = {k: math.exp(-(k * k) / (2 * scale * scale)) for k in range(-600, 601)}
+    total = sum(masses.values())
+    width = bound_noise(scale)
+    assert sum(m for k, m in masses.items() if abs(k) <= width) >= 0.95 * total
+    assert width == 0 or sum(m for k, m in masses.items() if abs(k) < width) < 0.95 * total
+
+
+def test_a_float_never_reaches_a_mechanism(ledger: Ledger) -> None:
+    plan = _plan()
+    with pytest.raises(UsageError, match="VALUE_TYPE"):
+        draw_part(plan["stays"].parts[0], [1, 2.0, 3], grant=_grant(ledger, plan["stays"]))  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="VALUE_TYPE"):
+        draw_part(plan["middle"].parts[0], [1, 2.0, 3], grant=_grant(ledger, plan["middle"]))  # type: ignore[list-item]
+
+
+def test_an_infinite_budget_answers_exactly(open_ended: Ledger) -> None:
+    plan = _plan(dataclasses.replace(_parse(), budget=Budget(math.inf, DELTA)))
+    stays, middle = plan["stays"], plan["middle"]
+    assert stays.parts[0].event == Exact() and stays.noise_sd == 0
+    rows = make_rows(stays, stays.parts[0], draw_part(stays.parts[0], [4, 0, 9], grant=_grant(open_ended, stays)))
+    assert [(row.value, row.low, row.high, row.is_suppressed) for row in rows] == [
+        (4.0, 4.0, 4.0, False),
+        (0.0, 0.0, 0.0, False),
+        (9.0, 9.0, 9.0, False),
+    ]
+    drawn = draw_part(middle.parts[1], [1, 5, 2], grant=_grant(open_ended, middle, at=1))
+    (row,) = make_rows(middle, middle.parts[1], drawn)
+    assert (row.position, row.value, row.low, row.high) == (1, 5.0, None, None)
+
+
+def test_what_the_noise_drowns_is_marked(ledger: Ledger) -> None:
+    stays = _plan()["stays"]
+    assert stays.noise_sd is not None and stays.suppress_below == pytest.approx(2 * stays.noise_sd)
+    edge = math.ceil(stays.suppress_below)
+    rows = make_rows(stays, stays.parts[0], [edge, edge - 1, -3])
+    assert [row.is_suppressed for row in rows] == [False, True, True]
+
+
+# --- answered together --------------------------------------------------------------------------------------------
+
+
+def _never(*_: object) -> list[int]:
+    raise AssertionError("data were read")
+
+
+def test_a_refusal_reads_nothing_and_keeps_nothing() -> None:
+    ledger = make_ledger(1.0)
+    queries = [make_query("a", event=ZeroConcentrated(0.01)), make_query("b", event=ZeroConcentrated(5.0))]
+    with pytest.raises(BudgetRefusedError, match="PRIVACY_BUDGET"):
+        answer_together(ledger, queries, read=_never, draw=_never)
+    assert [balance.epsilon_spent for balance in ledger.balances()] == [0.0]
+
+
+def test_a_reading_that_fails_gives_the_reservations_back() -> None:
+    ledger = make_ledger(2.0)
+
+    def fail(_: object) -> list[int]:
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        answer_together(ledger, [make_query("a"), make_query("b")], read=fail, draw=_never)
+    assert [balance.n_events for balance in ledger.balances()] == [0]
+
+
+def test_a_draw_that_fails_stays_spent_and_the_rest_is_given_back() -> None:
+    ledger, planned = make_ledger(2.0), _plan()["stays"]
+    queries = [make_query(name, event=planned.parts[0].event, bounds=(2, 3)) for name in ("a", "b", "c")]
+
+    def draw(grant: Grant, counts: list[int]) -> list[int]:
+        drawn = draw_part(planned.parts[0], counts, grant=grant)
+        if grant.query.name == "b":
+            raise OSError("disk")
+        return drawn
+
+    with pytest.raises(OSError, match="disk"):
+        answer_together(ledger, queries, read=lambda _: [1, 2, 3], draw=draw)
+    assert [balance.n_events for balance in ledger.balances()] == [2], "a is out, b was drawn, c was not"
+
+
+def test_finished_questions_come_from_the_ledger_and_only_open_ones_are_read() -> None:
+    ledger, planned = make_ledger(2.0), _plan()["stays"]
+    queries = [make_query(name, event=planned.parts[0].event, bounds=(2, 3)) for name in ("a", "b")]
+    read: list[list[str]] = []
+
+    def note(asked: Sequence[object]) -> list[int]:
+        read.append([query.name for query in asked])  # type: ignore[attr-defined]
+        return [1, 2, 3]
+
+    def draw(grant: Grant, counts: list[int]) -> list[int]:
+        return draw_part(planned.parts[0], counts, grant=grant)
+
+    first = answer_together(ledger, queries[:1], read=note, draw=draw)
+    both = answer_together(ledger, queries, read=note, draw=draw)
+    assert both[0] == first[0] and read == [["a"], ["b"]]
+    assert answer_together(ledger, queries, read=_never, draw=_never) == both
