@@ -14,15 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake import schemas, statistics_schemas
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
-from ppsehr_spark.lake.views import (
-    VIEWS,
-    duckdb_script,
-    spark_tables_script,
-    spark_type,
-    spark_views_script,
-)
+from ppsehr_spark.lake.view_specs import VIEWS
+from ppsehr_spark.lake.views import duckdb_script, spark_tables_script, spark_type, spark_views_script
 
 ROOT = Path(__file__).resolve().parent.parent
 _COMMENTS_ZH = "docs/column-comments.zh.tsv"
@@ -35,7 +30,9 @@ _TABLES_HEAD = (
     "-- The contract, and the DDL for a new lake. On a lake that exists Delta refuses it; there use the views.\n"
 )
 _STRUCTS = {
-    name: value for name, value in sorted(vars(schemas).items()) if name.isupper() and isinstance(value, pa.StructType)
+    name: value
+    for name, value in sorted({**vars(schemas), **vars(statistics_schemas)}.items())
+    if name.isupper() and isinstance(value, pa.StructType)
 }
 
 

@@ -63,6 +63,51 @@ SELECT * FROM delta_scan('${lake}/control/privacy_ledger');
 CREATE OR REPLACE VIEW control.lake_info AS
 SELECT * FROM delta_scan('${lake}/control/lake_info');
 
+CREATE OR REPLACE VIEW protected.dp_statistics AS
+SELECT * FROM delta_scan('${lake}/protected/dp_statistics');
+
+CREATE OR REPLACE VIEW phi.drift_sketches AS
+SELECT * FROM delta_scan('${lake}/phi/drift_sketches');
+
+CREATE OR REPLACE VIEW protected.record_model AS
+SELECT * FROM delta_scan('${lake}/protected/record_model');
+
+CREATE OR REPLACE VIEW protected.evaluations AS
+SELECT * FROM delta_scan('${lake}/protected/evaluations');
+
+CREATE OR REPLACE VIEW release.dp_statistics AS
+SELECT * FROM delta_scan('${lake}/release/dp_statistics');
+
+CREATE OR REPLACE VIEW release.evaluations AS
+SELECT * FROM delta_scan('${lake}/release/evaluations');
+
+CREATE OR REPLACE VIEW release.claim_cards AS
+SELECT * FROM delta_scan('${lake}/release/claim_cards');
+
+CREATE OR REPLACE VIEW protected.checkpoints AS
+SELECT * FROM delta_scan('${lake}/protected/checkpoints');
+
+CREATE OR REPLACE VIEW phi.membership_scores AS
+SELECT * FROM delta_scan('${lake}/phi/membership_scores');
+
+CREATE OR REPLACE VIEW protected.synthetic_patients AS
+SELECT * FROM delta_scan('${lake}/protected/synthetic_patients');
+
+CREATE OR REPLACE VIEW protected.synthetic_encounters AS
+SELECT * FROM delta_scan('${lake}/protected/synthetic_encounters');
+
+CREATE OR REPLACE VIEW protected.synthetic_notes AS
+SELECT * FROM delta_scan('${lake}/protected/synthetic_notes');
+
+CREATE OR REPLACE VIEW release.synthetic_patients AS
+SELECT * FROM delta_scan('${lake}/release/synthetic_patients');
+
+CREATE OR REPLACE VIEW release.synthetic_encounters AS
+SELECT * FROM delta_scan('${lake}/release/synthetic_encounters');
+
+CREATE OR REPLACE VIEW release.synthetic_notes AS
+SELECT * FROM delta_scan('${lake}/release/synthetic_notes');
+
 CREATE OR REPLACE VIEW phi.annotated_spans AS
 SELECT note_key, s.start AS start_at, s."end" AS end_at, s.category AS category, s.tier AS tier,
        s.source AS source, s.confidence AS confidence, s.rule AS rule, s.tier_rule AS tier_rule
@@ -72,12 +117,84 @@ CREATE OR REPLACE VIEW phi.gold_spans AS
 SELECT note_key, s.start AS start_at, s."end" AS end_at, s.category AS category, s.tier AS tier
 FROM (SELECT *, unnest(spans) AS s FROM phi.gold);
 
+CREATE OR REPLACE VIEW protected.latest_statistics AS
+SELECT s.* FROM protected.dp_statistics s
+JOIN (
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id) n
+  ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1;
+
 CREATE OR REPLACE VIEW release.current_notes AS
-SELECT n.* FROM release.notes n
-JOIN (SELECT release_id FROM release.releases ORDER BY released_at DESC, release_id LIMIT 1) r
-  ON n.release_id = r.release_id;
+SELECT * FROM release.notes WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_dp_statistics AS
+SELECT release_id, query, cell, kind, title, group_keys, array_to_string([concat(k.name, '=', k.value) for k in group_keys], ', ') AS cell_label,
+  CASE WHEN is_suppressed THEN NULL ELSE value END AS value, CASE WHEN is_suppressed THEN NULL ELSE low END AS low,
+  CASE WHEN is_suppressed THEN NULL ELSE high END AS high, unit, mechanism, rho, grant_id, is_suppressed FROM release.dp_statistics WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_dp_keys AS
+SELECT release_id, query, cell, k.name AS key_name, k.value AS key_value
+FROM (SELECT *, unnest(group_keys) AS k FROM release.dp_statistics)
+WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_patients AS
+SELECT * FROM release.synthetic_patients WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_encounters AS
+SELECT * FROM release.synthetic_encounters WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_notes AS
+SELECT * FROM release.synthetic_notes WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_evaluations AS
+SELECT * FROM release.evaluations WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_claim_cards AS
+SELECT * FROM (
+  SELECT *, row_number() OVER (PARTITION BY release_id ORDER BY released_at DESC) AS recency FROM release.claim_cards)
+WHERE recency = 1 AND release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY "table" ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
 
 CREATE OR REPLACE VIEW control.latest_runs AS
 SELECT * FROM (
   SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
 WHERE recency = 1;
+
+CREATE OR REPLACE VIEW control.privacy_spending AS
+SELECT sequence, "at", kind, dataset, purpose, "user", run_id, query, grant_id, event,
+       epsilon AS epsilon_so_far, epsilon - coalesce(lag(epsilon) OVER (ORDER BY sequence), 0) AS epsilon_step, delta
+FROM control.privacy_ledger;

@@ -285,10 +285,10 @@ CREATE TABLE IF NOT EXISTS release.releases (
   `conf_hash` STRING COMMENT 'settings of the run',
   `released_at` TIMESTAMP COMMENT 'when'
 ) USING delta
-COMMENT 'one row each time a release became current, with its gates | 发布目录'
+COMMENT 'one row per table each time a release became current, with its gates | 发布目录'
 LOCATION '${lake}/release/releases'
 TBLPROPERTIES (
-  'delta.dataSkippingStatsColumns' = 'release_id,released_at',
+  'delta.dataSkippingStatsColumns' = 'release_id,table,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '1'
@@ -372,6 +372,329 @@ COMMENT 'schema version and identity-key fingerprint of the lake | 数据湖信�
 LOCATION '${lake}/control/lake_info'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'name',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.dp_statistics (
+  `ask_id` STRING NOT NULL COMMENT 'hash of question and table versions; the run of the ledger',
+  `query` STRING NOT NULL COMMENT 'name of the release in conf/releases.toml',
+  `cell` INT NOT NULL COMMENT 'position of the cell within its release, from 0',
+  `kind` STRING COMMENT 'count, histogram, quantile or spans',
+  `title` STRING COMMENT 'title in Chinese',
+  `group_keys` ARRAY<STRUCT<`name`: STRING, `value`: STRING>> COMMENT 'public keys of the cell',
+  `value` DOUBLE COMMENT 'released value, noised; may be negative',
+  `low` DOUBLE COMMENT 'lower end of the 95% interval that the noise alone gives',
+  `high` DOUBLE COMMENT 'upper end of the 95% interval that the noise alone gives',
+  `unit` STRING COMMENT 'unit of the value',
+  `mechanism` STRING COMMENT 'discrete Gaussian or exponential mechanism',
+  `rho` DOUBLE COMMENT 'zCDP cost of the whole release',
+  `grant_id` STRING COMMENT 'reservation in the ledger that paid',
+  `is_suppressed` BOOLEAN COMMENT 'the noise drowns the cell; show nothing but that',
+  `table_versions` STRING COMMENT 'versions of the tables read, as JSON',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'patient-level DP statistics, one row per cell | 差分隐私统计'
+LOCATION '${lake}/protected/dp_statistics'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'ask_id,query,cell',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS phi.drift_sketches (
+  `sketch_key` STRING NOT NULL COMMENT 'hash of measure and table version',
+  `measure` STRING COMMENT 'what is measured',
+  `n_rows` BIGINT COMMENT 'values in the sketch',
+  `centroids` STRING COMMENT 't-digest as JSON',
+  `table_version` BIGINT COMMENT 'version of the table read',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 't-digests for internal drift checks; not DP, never released | 内部漂移草图'
+LOCATION '${lake}/phi/drift_sketches'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'sketch_key',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.record_model (
+  `model_id` STRING NOT NULL COMMENT 'hash of question and table versions',
+  `record` STRING NOT NULL COMMENT 'first_visit or next_visit',
+  `marginal` STRING NOT NULL COMMENT 'name of the marginal in conf/record_model.toml',
+  `attributes` ARRAY<STRING> COMMENT 'its attributes, in the order of its axes',
+  `n_cells` INT COMMENT 'cells, product of the axes',
+  `counts` ARRAY<BIGINT> COMMENT 'noised patients per cell, last axis fastest; may be negative',
+  `noise_scale` DOUBLE COMMENT 'standard deviation of the noise per cell',
+  `rho` DOUBLE COMMENT 'zCDP cost of this marginal',
+  `grant_id` STRING COMMENT 'reservation in the ledger that paid',
+  `domain` STRING COMMENT 'public attributes and values of the model, as JSON',
+  `fitted_at` TIMESTAMP COMMENT 'when',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'noised marginals that the record model is estimated from | 记录模型边际'
+LOCATION '${lake}/protected/record_model'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'model_id,marginal',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.evaluations (
+  `evaluation_id` STRING NOT NULL COMMENT 'hash of what was evaluated',
+  `subject` STRING COMMENT 'data set, checkpoint or statistics that it is about',
+  `metric` STRING NOT NULL COMMENT 'what is measured',
+  `slice` STRING NOT NULL COMMENT 'part it is measured on, empty for all',
+  `value` DOUBLE COMMENT 'figure',
+  `low` DOUBLE COMMENT 'lower end of its 95% interval, null when it has none',
+  `high` DOUBLE COMMENT 'upper end of its 95% interval, null when it has none',
+  `n` BIGINT COMMENT 'how many cases it rests on; null where that would tell of real records',
+  `basis` STRING COMMENT 'public (free, post-processing) or internal (read real records)',
+  `gate_limit` DOUBLE COMMENT 'limit of the gate, null when nothing hangs on it',
+  `is_passed` BOOLEAN COMMENT 'the gate is passed, null when nothing hangs on it',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'figures about every release candidate, with their basis | 评估结果'
+LOCATION '${lake}/protected/evaluations'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'evaluation_id,metric,slice',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.dp_statistics (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `ask_id` STRING NOT NULL COMMENT 'hash of question and table versions; the run of the ledger',
+  `query` STRING NOT NULL COMMENT 'name of the release in conf/releases.toml',
+  `cell` INT NOT NULL COMMENT 'position of the cell within its release, from 0',
+  `kind` STRING COMMENT 'count, histogram, quantile or spans',
+  `title` STRING COMMENT 'title in Chinese',
+  `group_keys` ARRAY<STRUCT<`name`: STRING, `value`: STRING>> COMMENT 'public keys of the cell',
+  `value` DOUBLE COMMENT 'released value, noised; may be negative',
+  `low` DOUBLE COMMENT 'lower end of the 95% interval that the noise alone gives',
+  `high` DOUBLE COMMENT 'upper end of the 95% interval that the noise alone gives',
+  `unit` STRING COMMENT 'unit of the value',
+  `mechanism` STRING COMMENT 'discrete Gaussian or exponential mechanism',
+  `rho` DOUBLE COMMENT 'zCDP cost of the whole release',
+  `grant_id` STRING COMMENT 'reservation in the ledger that paid',
+  `is_suppressed` BOOLEAN COMMENT 'the noise drowns the cell; show nothing but that'
+) USING delta
+COMMENT 'published DP statistics | 发布统计'
+LOCATION '${lake}/release/dp_statistics'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,query,cell',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.evaluations (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `evaluation_id` STRING NOT NULL COMMENT 'hash of what was evaluated',
+  `subject` STRING COMMENT 'data set, checkpoint or statistics that it is about',
+  `metric` STRING NOT NULL COMMENT 'what is measured',
+  `slice` STRING NOT NULL COMMENT 'part it is measured on, empty for all',
+  `value` DOUBLE COMMENT 'figure',
+  `low` DOUBLE COMMENT 'lower end of its 95% interval, null when it has none',
+  `high` DOUBLE COMMENT 'upper end of its 95% interval, null when it has none',
+  `n` BIGINT COMMENT 'how many cases it rests on; null where that would tell of real records',
+  `basis` STRING COMMENT 'public (free, post-processing) or internal (read real records)',
+  `gate_limit` DOUBLE COMMENT 'limit of the gate, null when nothing hangs on it',
+  `is_passed` BOOLEAN COMMENT 'the gate is passed, null when nothing hangs on it'
+) USING delta
+COMMENT 'published figures; public basis only | 发布评估'
+LOCATION '${lake}/release/evaluations'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,metric,slice',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.claim_cards (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `card_json` STRING COMMENT 'every field of the card as JSON',
+  `text_zh` STRING COMMENT 'the card in Chinese',
+  `text_en` STRING COMMENT 'the card in English',
+  `released_at` TIMESTAMP COMMENT 'when'
+) USING delta
+COMMENT 'what is claimed about a release and what is not | 隐私声明卡'
+LOCATION '${lake}/release/claim_cards'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,released_at',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.checkpoints (
+  `checkpoint_id` STRING NOT NULL COMMENT 'hash of plan, data versions and grant',
+  `ask_id` STRING COMMENT 'hash of question and table versions; the run of the ledger',
+  `path` STRING COMMENT 'folder below the lake root with weights, vocabulary and accountant state',
+  `base_model` STRING COMMENT 'public weights it starts from, empty for none',
+  `plan` STRING COMMENT 'the frozen training plan as JSON',
+  `event` STRING COMMENT 'what the ledger recorded, as JSON',
+  `n_steps_done` INT COMMENT 'steps executed; equals the plan\'s',
+  `accountant` STRING COMMENT 'accountant state after the last step, as JSON',
+  `weights_hash` STRING COMMENT 'SHA-256 of the weights file',
+  `grant_id` STRING COMMENT 'reservation in the ledger that paid',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'models trained under the ledger | 训练检查点'
+LOCATION '${lake}/protected/checkpoints'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'checkpoint_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS phi.membership_scores (
+  `checkpoint_id` STRING NOT NULL COMMENT 'checkpoint',
+  `patient_key` STRING NOT NULL COMMENT 'keyed HMAC of source and patient id',
+  `is_member` BOOLEAN COMMENT 'was in the training set',
+  `loss` DOUBLE COMMENT 'mean negative log-likelihood per token, in nats',
+  `n_tokens` INT COMMENT 'tokens it is a mean over',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'loss of a checkpoint on patients it saw and on held-out ones; internal | 成员推断得分'
+LOCATION '${lake}/phi/membership_scores'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'checkpoint_id,patient_key',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.synthetic_patients (
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set: hash of model, settings and seed',
+  `synthetic_patient_id` STRING NOT NULL COMMENT 'id of a fictional patient',
+  `sex` STRING COMMENT 'M or F',
+  `birth_year` INT COMMENT 'year of birth',
+  `n_encounters` INT COMMENT 'visits of this patient',
+  `model_id` STRING COMMENT 'record model',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'synthetic patients | 合成患者'
+LOCATION '${lake}/protected/synthetic_patients'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_patient_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.synthetic_encounters (
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set',
+  `synthetic_encounter_id` STRING NOT NULL COMMENT 'id of a fictional visit',
+  `synthetic_patient_id` STRING COMMENT 'its patient',
+  `position` INT COMMENT '1 for the first visit of the patient',
+  `encounter_type` STRING COMMENT '住院, 门诊 or 急诊',
+  `department` STRING COMMENT 'department in Chinese, from the public list',
+  `diagnosis_code` STRING COMMENT 'ICD-10 main diagnosis, from the public list',
+  `diagnosis_name` STRING COMMENT 'its name in Chinese',
+  `age_years` INT COMMENT 'age at admission',
+  `admitted_on` DATE COMMENT 'day of admission',
+  `discharged_on` DATE COMMENT 'day of discharge, not before admission',
+  `is_deceased` BOOLEAN COMMENT 'died during the visit; no visit follows',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'visits of synthetic patients, in order | 合成就诊'
+LOCATION '${lake}/protected/synthetic_encounters'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_encounter_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS protected.synthetic_notes (
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set',
+  `synthetic_note_id` STRING NOT NULL COMMENT 'id of a fictional note',
+  `synthetic_encounter_id` STRING COMMENT 'its visit',
+  `synthetic_patient_id` STRING COMMENT 'its patient',
+  `note_type` STRING COMMENT 'form of the note in Chinese',
+  `text` STRING COMMENT 'synthetic text; null when the note was dropped',
+  `generator` STRING COMMENT 'public (weights that never saw the data) or trained (DP-SGD checkpoint)',
+  `model` STRING COMMENT 'model name and fingerprint, or checkpoint id',
+  `outcome` STRING COMMENT 'ok, or the reason code why it was dropped',
+  `n_phi_spans` INT COMMENT 'direct identifiers that the recognisers saw',
+  `n_checks` INT COMMENT 'statements of the record that were looked for',
+  `n_agreed` INT COMMENT 'of them found, none contradicted',
+  `prompt_tokens` INT COMMENT 'tokens sent',
+  `output_tokens` INT COMMENT 'tokens generated',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'notes written for synthetic visits, dropped ones without text | 合成病历'
+LOCATION '${lake}/protected/synthetic_notes'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_note_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.synthetic_patients (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set: hash of model, settings and seed',
+  `synthetic_patient_id` STRING NOT NULL COMMENT 'id of a fictional patient',
+  `sex` STRING COMMENT 'M or F',
+  `birth_year` INT COMMENT 'year of birth',
+  `n_encounters` INT COMMENT 'visits of this patient'
+) USING delta
+COMMENT 'published synthetic patients | 发布合成患者'
+LOCATION '${lake}/release/synthetic_patients'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,synthetic_patient_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.synthetic_encounters (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set',
+  `synthetic_encounter_id` STRING NOT NULL COMMENT 'id of a fictional visit',
+  `synthetic_patient_id` STRING COMMENT 'its patient',
+  `position` INT COMMENT '1 for the first visit of the patient',
+  `encounter_type` STRING COMMENT '住院, 门诊 or 急诊',
+  `department` STRING COMMENT 'department in Chinese, from the public list',
+  `diagnosis_code` STRING COMMENT 'ICD-10 main diagnosis, from the public list',
+  `diagnosis_name` STRING COMMENT 'its name in Chinese',
+  `age_years` INT COMMENT 'age at admission',
+  `admitted_on` DATE COMMENT 'day of admission',
+  `discharged_on` DATE COMMENT 'day of discharge, not before admission',
+  `is_deceased` BOOLEAN COMMENT 'died during the visit; no visit follows'
+) USING delta
+COMMENT 'published synthetic visits | 发布合成就诊'
+LOCATION '${lake}/release/synthetic_encounters'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,synthetic_encounter_id',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
+CREATE TABLE IF NOT EXISTS release.synthetic_notes (
+  `release_id` STRING NOT NULL COMMENT 'hash of content and policy',
+  `dataset_id` STRING NOT NULL COMMENT 'synthetic data set',
+  `synthetic_note_id` STRING NOT NULL COMMENT 'id of a fictional note',
+  `synthetic_encounter_id` STRING COMMENT 'its visit',
+  `synthetic_patient_id` STRING COMMENT 'its patient',
+  `note_type` STRING COMMENT 'form of the note in Chinese',
+  `text` STRING COMMENT 'synthetic text; null when the note was dropped',
+  `generator` STRING COMMENT 'public (weights that never saw the data) or trained (DP-SGD checkpoint)',
+  `model` STRING COMMENT 'model name and fingerprint, or checkpoint id'
+) USING delta
+COMMENT 'published synthetic notes | 发布合成病历'
+LOCATION '${lake}/release/synthetic_notes'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'release_id,synthetic_note_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '1'

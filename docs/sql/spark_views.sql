@@ -48,7 +48,7 @@ SELECT * FROM delta.`${lake}/protected/notes`;
 CREATE OR REPLACE VIEW release.notes COMMENT 'published notes | 发布病历' AS
 SELECT * FROM delta.`${lake}/release/notes`;
 
-CREATE OR REPLACE VIEW release.releases COMMENT 'one row each time a release became current, with its gates | 发布目录' AS
+CREATE OR REPLACE VIEW release.releases COMMENT 'one row per table each time a release became current, with its gates | 发布目录' AS
 SELECT * FROM delta.`${lake}/release/releases`;
 
 CREATE OR REPLACE VIEW control.runs COMMENT 'one row per finished stage run | 运行记录' AS
@@ -63,6 +63,51 @@ SELECT * FROM delta.`${lake}/control/privacy_ledger`;
 CREATE OR REPLACE VIEW control.lake_info COMMENT 'schema version and identity-key fingerprint of the lake | 数据湖信息' AS
 SELECT * FROM delta.`${lake}/control/lake_info`;
 
+CREATE OR REPLACE VIEW protected.dp_statistics COMMENT 'patient-level DP statistics, one row per cell | 差分隐私统计' AS
+SELECT * FROM delta.`${lake}/protected/dp_statistics`;
+
+CREATE OR REPLACE VIEW phi.drift_sketches COMMENT 't-digests for internal drift checks; not DP, never released | 内部漂移草图' AS
+SELECT * FROM delta.`${lake}/phi/drift_sketches`;
+
+CREATE OR REPLACE VIEW protected.record_model COMMENT 'noised marginals that the record model is estimated from | 记录模型边际' AS
+SELECT * FROM delta.`${lake}/protected/record_model`;
+
+CREATE OR REPLACE VIEW protected.evaluations COMMENT 'figures about every release candidate, with their basis | 评估结果' AS
+SELECT * FROM delta.`${lake}/protected/evaluations`;
+
+CREATE OR REPLACE VIEW release.dp_statistics COMMENT 'published DP statistics | 发布统计' AS
+SELECT * FROM delta.`${lake}/release/dp_statistics`;
+
+CREATE OR REPLACE VIEW release.evaluations COMMENT 'published figures; public basis only | 发布评估' AS
+SELECT * FROM delta.`${lake}/release/evaluations`;
+
+CREATE OR REPLACE VIEW release.claim_cards COMMENT 'what is claimed about a release and what is not | 隐私声明卡' AS
+SELECT * FROM delta.`${lake}/release/claim_cards`;
+
+CREATE OR REPLACE VIEW protected.checkpoints COMMENT 'models trained under the ledger | 训练检查点' AS
+SELECT * FROM delta.`${lake}/protected/checkpoints`;
+
+CREATE OR REPLACE VIEW phi.membership_scores COMMENT 'loss of a checkpoint on patients it saw and on held-out ones; internal | 成员推断得分' AS
+SELECT * FROM delta.`${lake}/phi/membership_scores`;
+
+CREATE OR REPLACE VIEW protected.synthetic_patients COMMENT 'synthetic patients | 合成患者' AS
+SELECT * FROM delta.`${lake}/protected/synthetic_patients`;
+
+CREATE OR REPLACE VIEW protected.synthetic_encounters COMMENT 'visits of synthetic patients, in order | 合成就诊' AS
+SELECT * FROM delta.`${lake}/protected/synthetic_encounters`;
+
+CREATE OR REPLACE VIEW protected.synthetic_notes COMMENT 'notes written for synthetic visits, dropped ones without text | 合成病历' AS
+SELECT * FROM delta.`${lake}/protected/synthetic_notes`;
+
+CREATE OR REPLACE VIEW release.synthetic_patients COMMENT 'published synthetic patients | 发布合成患者' AS
+SELECT * FROM delta.`${lake}/release/synthetic_patients`;
+
+CREATE OR REPLACE VIEW release.synthetic_encounters COMMENT 'published synthetic visits | 发布合成就诊' AS
+SELECT * FROM delta.`${lake}/release/synthetic_encounters`;
+
+CREATE OR REPLACE VIEW release.synthetic_notes COMMENT 'published synthetic notes | 发布合成病历' AS
+SELECT * FROM delta.`${lake}/release/synthetic_notes`;
+
 CREATE OR REPLACE VIEW phi.annotated_spans COMMENT 'one row per final span, without text | 最终标注展开' AS
 SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier,
        s.source AS source, s.confidence AS confidence, s.rule AS rule, s.tier_rule AS tier_rule
@@ -72,12 +117,84 @@ CREATE OR REPLACE VIEW phi.gold_spans COMMENT 'one row per gold span, without te
 SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier
 FROM (SELECT *, explode(spans) AS s FROM phi.gold);
 
+CREATE OR REPLACE VIEW protected.latest_statistics COMMENT 'newest answer to every statistics query, by the ledger\'s order | 各统计最近一次的结果' AS
+SELECT s.* FROM protected.dp_statistics s
+JOIN (
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id) n
+  ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1;
+
 CREATE OR REPLACE VIEW release.current_notes COMMENT 'notes of the newest release | 最新发布的病历' AS
-SELECT n.* FROM release.notes n
-JOIN (SELECT release_id FROM release.releases ORDER BY released_at DESC, release_id LIMIT 1) r
-  ON n.release_id = r.release_id;
+SELECT * FROM release.notes WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_dp_statistics COMMENT 'newest published statistics; a suppressed cell has no figures | 最新发布的统计，被隐去的格无数值' AS
+SELECT release_id, query, cell, kind, title, group_keys, array_join(transform(group_keys, k -> concat(k.name, '=', k.value)), ', ') AS cell_label,
+  CASE WHEN is_suppressed THEN NULL ELSE value END AS value, CASE WHEN is_suppressed THEN NULL ELSE low END AS low,
+  CASE WHEN is_suppressed THEN NULL ELSE high END AS high, unit, mechanism, rho, grant_id, is_suppressed FROM release.dp_statistics WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_dp_keys COMMENT 'one row per published cell and group key | 最新发布统计的分组键展开' AS
+SELECT release_id, query, cell, k.name AS key_name, k.value AS key_value
+FROM (SELECT *, explode(group_keys) AS k FROM release.dp_statistics)
+WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_patients COMMENT 'synthetic patients of the newest release | 最新发布的合成患者' AS
+SELECT * FROM release.synthetic_patients WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_encounters COMMENT 'synthetic visits of the newest release | 最新发布的合成就诊' AS
+SELECT * FROM release.synthetic_encounters WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_synthetic_notes COMMENT 'synthetic notes of the newest release | 最新发布的合成病历' AS
+SELECT * FROM release.synthetic_notes WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_evaluations COMMENT 'figures about what is current | 现行发布的评估结果' AS
+SELECT * FROM release.evaluations WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_claim_cards COMMENT 'newest claim card of what is current | 现行发布的最新隐私声明卡' AS
+SELECT * FROM (
+  SELECT *, row_number() OVER (PARTITION BY release_id ORDER BY released_at DESC) AS recency FROM release.claim_cards)
+WHERE recency = 1 AND release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1);
 
 CREATE OR REPLACE VIEW control.latest_runs COMMENT 'newest finished run of every stage | 各环节最近一次运行' AS
 SELECT * FROM (
   SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
 WHERE recency = 1;
+
+CREATE OR REPLACE VIEW control.privacy_spending COMMENT 'the ledger without released values; epsilon is that of everything up to the row | 隐私预算花费' AS
+SELECT sequence, `at`, kind, dataset, purpose, `user`, run_id, query, grant_id, event,
+       epsilon AS epsilon_so_far, epsilon - coalesce(lag(epsilon) OVER (ORDER BY sequence), 0) AS epsilon_step, delta
+FROM control.privacy_ledger;

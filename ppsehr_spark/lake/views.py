@@ -1,7 +1,7 @@
 """SQL doors for analysts: table DDL for Spark, views for Spark and DuckDB, all generated from the table specs.
 
-Knows: Spark SQL and DuckDB spelling of ``lake.schemas``. Must not know: what a job does. ``python -m
-ppsehr_spark.lake.views LAKE SQL`` runs one query with DuckDB, offline and without Spark.
+Knows: how ``lake.schemas`` and ``lake.view_specs`` become Spark SQL and DuckDB. Must not know: what a job does.
+``python -m ppsehr_spark.lake.views LAKE SQL`` runs one query with DuckDB, offline and without Spark.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +17,7 @@ from duckdb_extensions import import_extension
 from ppsehr_spark.errors import UsageError
 from ppsehr_spark.lake.schemas import TABLES, ZONES, TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.view_specs import VIEWS
 
 #: Stands for the lake root in generated SQL; spark-sql takes it as ``--hivevar lake=URI``.
 LAKE_VARIABLE = "${lake}"
@@ -32,66 +32,6 @@ _SCALARS = {
     pa.date32(): "DATE",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP",
 }
-
-
-@dataclass(frozen=True)
-class ViewSpec:
-    """A view over tables of the lake.
-
-    Attributes:
-        full_name: ``zone.name``.
-        description: one line (English | Chinese).
-        tables: tables it reads, as ``zone.name``.
-        sql: the query; ``{spans:<table>}`` stands for the one-row-per-span form of an annotation table.
-    """
-
-    full_name: str
-    description: str
-    tables: tuple[str, ...]
-    sql: str
-
-    def spark_sql(self) -> str:
-        """The query for Spark SQL."""
-        return _put_spans(self.sql, "SELECT *, explode(spans) AS s FROM {table}")
-
-    def duckdb_sql(self) -> str:
-        """The query for DuckDB."""
-        return _put_spans(self.sql, "SELECT *, unnest(spans) AS s FROM {table}")
-
-
-VIEWS: tuple[ViewSpec, ...] = (
-    ViewSpec(
-        "phi.annotated_spans",
-        "one row per final span, without text | 最终标注展开",
-        ("phi.annotations",),
-        """SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier,
-       s.source AS source, s.confidence AS confidence, s.rule AS rule, s.tier_rule AS tier_rule
-FROM ({spans:phi.annotations})""",
-    ),
-    ViewSpec(
-        "phi.gold_spans",
-        "one row per gold span, without text | 金标准展开",
-        ("phi.gold",),
-        """SELECT note_key, s.start AS start_at, s.`end` AS end_at, s.category AS category, s.tier AS tier
-FROM ({spans:phi.gold})""",
-    ),
-    ViewSpec(
-        "release.current_notes",
-        "notes of the newest release | 最新发布的病历",
-        ("release.notes", "release.releases"),
-        """SELECT n.* FROM release.notes n
-JOIN (SELECT release_id FROM release.releases ORDER BY released_at DESC, release_id LIMIT 1) r
-  ON n.release_id = r.release_id""",
-    ),
-    ViewSpec(
-        "control.latest_runs",
-        "newest finished run of every stage | 各环节最近一次运行",
-        ("control.runs",),
-        """SELECT * FROM (
-  SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
-WHERE recency = 1""",
-    ),
-)
 
 
 def spark_type(kind: pa.DataType) -> str:
@@ -183,21 +123,13 @@ def _duckdb_statements(root: str, tables: frozenset[str]) -> Iterator[str]:
             yield f"CREATE OR REPLACE VIEW {name} AS\nSELECT * FROM delta_scan({place});"
     for view in VIEWS:
         if tables.issuperset(view.tables):
-            yield f"CREATE OR REPLACE VIEW {view.full_name} AS\n{view.duckdb_sql().replace('`', chr(34))};"
+            yield f"CREATE OR REPLACE VIEW {view.full_name} AS\n{view.duckdb_sql()};"
 
 
 def _column_ddl(field: pa.Field) -> str:
     comment = (field.metadata or {}).get(b"comment", b"").decode()
     not_null = "" if field.nullable else " NOT NULL"
     return f"  `{field.name}` {spark_type(field.type)}{not_null} COMMENT {_quote_spark(comment)}"
-
-
-def _put_spans(sql: str, form: str) -> str:
-    head, mark, tail = sql.partition("{spans:")
-    if not mark:
-        return sql
-    table, _, rest = tail.partition("}")
-    return head + form.format(table=table) + rest
 
 
 def _quote(text: str) -> str:

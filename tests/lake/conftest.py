@@ -15,6 +15,7 @@ from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.tables import Lake
+from tests.lake.worked_release import build_rows, spend_budget
 from tests.lake.worked_rows import WORKED_ROWS
 
 Fill = Callable[[TableSpec, Sequence[Mapping[str, Any]]], None]
@@ -43,6 +44,25 @@ def _worked_folder(tmp_path_factory: pytest.TempPathFactory, settings: Settings)
         _write(Lake(str(folder)), TABLES[name], rows)
     publish_notes(Lake(str(folder)), settings, run_id="r1")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _published_folder(tmp_path_factory: pytest.TempPathFactory, _worked_folder: Path, settings: Settings) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "lake"
+    shutil.copytree(_worked_folder, folder)
+    lake = Lake(str(folder))
+    for name, rows in build_rows(spend_budget(lake, settings)).items():
+        spec = TABLES[name]
+        known = [{column: row.get(column) for column in spec.schema.names} for row in rows]
+        lake.append(spec, pa.Table.from_pylist(known, schema=spec.schema))
+    return folder
+
+
+@pytest.fixture
+def published_lake(lake: Lake, _published_folder: Path) -> Lake:
+    """The worked lake with its second half: statistics, synthetic patients, figures, and what was published of them."""
+    shutil.copytree(_published_folder, lake.uri)
+    return lake
 
 
 @pytest.fixture
