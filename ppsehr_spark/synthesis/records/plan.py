@@ -10,6 +10,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ppsehr_spark.domain.codelists import Diagnosis, load_codelists
@@ -102,9 +103,9 @@ def _parse_bands(plain: Mapping[str, Any], name: str) -> tuple[Band, ...]:
     edges = plain[name]["edges"]
     whole = isinstance(edges, list) and all(isinstance(edge, int) for edge in edges)
     bounds = [*edges, _count(plain[name], where, "most") + 1] if whole else []
-    if not edges or not bounds or bounds[0] != 0 or any(a >= b for a, b in zip(bounds, bounds[1:], strict=False)):
+    if not edges or not bounds or bounds[0] != 0 or any(a >= b for a, b in pairwise(bounds)):
         raise _refuse(where, "edges", "rising whole numbers from 0, most not below the last")
-    return tuple(Band(low, high - 1) for low, high in zip(bounds, bounds[1:], strict=False))
+    return tuple(Band(low, high - 1) for low, high in pairwise(bounds))
 
 
 def _parse_rules(plain: Mapping[str, Any], types: tuple[str, ...], codes: set[str]) -> RecordRules:
