@@ -1,199 +1,121 @@
-"""From protected notes to a release, without Spark: pin versions, pass the gates, write once.
+"""Publishing everything that is ready: each product behind its own gates, none held back by another.
 
-Knows: ``protected.notes``, the originals that the gates compare with, ``release.*``. Must not know: how notes are
-protected. Rows stream twice, first through the gates, then into one commit; what is held in memory is one bucket of
-notes and the keys of withheld ones.
+Knows: which products there are, and that a refusal is audited and does not stop the next one. Must not know: gates. A
+release is appended under its id and replaces nothing; ``release.current_*`` shows the last one published (content that
+comes back after another release becomes current again, without a second copy). A crash between the writes (rows, claim
+card, catalogue, audit entry, manifest) is repaired by running again: rows whose release has no catalogue row are in no
+view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any
-
-import pyarrow as pa
-from deltalake import DeltaTable, QueryBuilder
-from pyarrow import compute
 
 from ppsehr_spark.config import Settings
-from ppsehr_spark.domain.notes import Span
-from ppsehr_spark.domain.rules import compile_rules
-from ppsehr_spark.errors import QualityGateError
+from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.lake.audit_log import append_entry
-from ppsehr_spark.lake.release_gates import (
-    GateFindings,
-    ProtectedRow,
-    compile_canaries,
-    inspect_rows,
-    judge_findings,
-)
-from ppsehr_spark.lake.release_store import RELEASED_SCHEMA, Release, fingerprint_rows, make_release_id, store_release
-from ppsehr_spark.lake.schemas import ANNOTATIONS, NOTES, PROTECTED_NOTES, RELEASES
+from ppsehr_spark.lake.claim_store import LedgerState, read_ledger, state_release
+from ppsehr_spark.lake.dp_publishing import STATISTICS, SYNTHETIC, Candidate, offer_statistics, offer_synthetic
+from ppsehr_spark.lake.note_publishing import NOTES_PRODUCT, offer_notes, read_conf_canaries
+from ppsehr_spark.lake.release_store import Release, store_release
+from ppsehr_spark.lake.schemas import RELEASES
+from ppsehr_spark.lake.statement_store import Statement
 from ppsehr_spark.lake.tables import Lake
-
-#: Notes that are joined with their originals in memory at a time.
-BUCKET_ROWS = 200_000
-_HEX = "0123456789abcdef"
-
-_GATE_SQL = """
-SELECT p.note_key, p.text, p.note_type, p.policy, p.n_open_segments, n.text AS original, a.spans,
-       n.text_hash = a.text_hash AS is_current
-FROM (SELECT * FROM protected_notes {where}) p
-LEFT JOIN (SELECT note_key, text, text_hash FROM notes {where}) n ON n.note_key = p.note_key
-LEFT JOIN (SELECT note_key, text_hash, spans FROM annotations {where}) a ON a.note_key = p.note_key
-"""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """The three tables at pinned versions, so that both passes and a resumed run see the same rows."""
+class Published:
+    """What one publish run came to: what is released, and what was refused, by product."""
 
-    tables: Mapping[str, DeltaTable]
-    wheres: tuple[str, ...]
-
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        for where in self.wheres:
-            builder = QueryBuilder()
-            for name, table in self.tables.items():
-                builder.register(name, table)
-            yield from pa.RecordBatchReader.from_stream(builder.execute(sql.format(where=where)))
+    releases: tuple[Release, ...]
+    refusals: tuple[tuple[str, PpsehrError], ...]
 
 
-def publish_notes(
+def publish_products(
     lake: Lake,
     settings: Settings,
     *,
     run_id: str,
     canaries: Sequence[str] = (),
     on_batch: Callable[[int], object] = lambda n_rows: None,
-) -> Release:
-    """Release the protected notes, or refuse; publishing the same content twice writes nothing.
+) -> Published:
+    """Release every product that is there and passes its gates.
 
-    A release is appended under its id and replaces nothing; ``release.current_notes`` shows the last one published
-    (content that comes back after another release becomes current again, without a second copy). A crash
-    between the writes (notes, catalogue row, audit entry, manifest) is repaired by running again: rows whose release
-    has no catalogue row are in no view.
+    Publishing the same content twice writes nothing. A refusal is in the audit log with its code and counts.
 
     Args:
         canaries: strings that must not come out, besides the lines of ``conf/canaries.tsv``.
         on_batch: called with the number of notes of each batch that went through the gates.
-
-    Raises:
-        QualityGateError: ``NOTHING_TO_PUBLISH``, ``POLICY_GATE``, ``CANARY_GATE``, ``OPEN_GATE`` or
-            ``RESIDUAL_GATE``; the refusal is in the audit log.
     """
-    source = _pin_source(lake)
-    listed = _read_conf_canaries(settings)
-    findings = _inspect_source(source, settings, [*canaries, *listed], on_batch)
-    refusal = judge_findings(
-        findings,
-        policy=settings.protect.policy,
-        max_open_share=settings.publish.max_open_share,
-        max_note_leak_share=settings.publish.max_note_leak_share,
-    )
-    if refusal is not None:
-        details = {"gate": refusal.code, **refusal.fields}
-        target = RELEASES.full_name
-        append_entry(lake, actor="job:publish", action="refuse_release", target=target, run_id=run_id, details=details)
-        raise refusal
-    content, n_rows = fingerprint_rows(_released_batches(source, findings))
-    release = Release(
-        release_id=make_release_id(content, settings.protect.policy),
-        content=content,
-        n_rows=n_rows,
-        n_withheld=len(findings.withheld),
-        policy=settings.protect.policy,
-        gates=_describe_gates(findings, settings, len({*canaries, *listed})),
-        conf_hash=settings.conf_hash,
-    )
-    is_new = store_release(lake, release, lambda: _released_batches(source, findings), run_id=run_id)
-    return replace(release, is_new=is_new)
-
-
-def read_canaries(path: str) -> list[str]:
-    """Lines of a file (UTF-8), blank ones left out.
-
-    Raises:
-        QualityGateError: ``CANARY_FILE`` when it cannot be read; a gate that cannot look must not open.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as stream:
-            return [line.strip() for line in stream if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        raise QualityGateError("CANARY_FILE", hint="--canaries must name a readable UTF-8 file") from None
-
-
-def _read_conf_canaries(settings: Settings) -> list[str]:
-    lines = (line.split("\t")[0].strip() for line in settings.files.get("canaries.tsv", "").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def _pin_source(lake: Lake) -> _Source:
-    tables = {}
-    for name, spec in (("protected_notes", PROTECTED_NOTES), ("notes", NOTES), ("annotations", ANNOTATIONS)):
-        table = lake.open(spec)
-        if table is None:
-            raise QualityGateError("NOTHING_TO_PUBLISH", table=spec.full_name, hint="run the stages before publish")
-        tables[name] = table
-    return _Source(tables, bucket_conditions(tables["protected_notes"].count()))
-
-
-def bucket_conditions(n_rows: int) -> tuple[str, ...]:
-    """WHERE clauses that cut all note keys into ranges of about 200,000 (keys are evenly spread hex digests)."""
-    n_digits, n_buckets = 0, 1
-    while n_rows > BUCKET_ROWS * n_buckets:
-        n_digits, n_buckets = n_digits + 1, n_buckets * len(_HEX)
-    borders = [f"{number:0{n_digits}x}" for number in range(1, n_buckets)]
-    if not borders:
-        return ("",)
-    first, last = f"WHERE note_key < '{borders[0]}'", f"WHERE note_key >= '{borders[-1]}'"
-    middle = [f"WHERE note_key >= '{low}' AND note_key < '{high}'" for low, high in pairwise(borders)]
-    return (first, *middle, last)
-
-
-def _inspect_source(
-    source: _Source, settings: Settings, canaries: Sequence[str], on_batch: Callable[[int], object]
-) -> GateFindings:
-    engine = compile_rules(settings.files)
-
-    def rows() -> Iterator[ProtectedRow]:
-        for batch in source.stream(_GATE_SQL):
-            for row in batch.to_pylist():
-                yield _protected_row(row)
-            on_batch(batch.num_rows)
-
-    has_canary = compile_canaries(canaries)
-    return inspect_rows(rows(), categories=engine.categories, propose=engine.propose, has_canary=has_canary)
-
-
-def _protected_row(row: Mapping[str, Any]) -> ProtectedRow:
-    spans = None if row["spans"] is None else tuple(Span(**span) for span in row["spans"])
-    return ProtectedRow(
-        note_key=row["note_key"],
-        text=row["text"] or "",
-        note_type=row["note_type"] or "",
-        policy=row["policy"] or "",
-        n_open_segments=row["n_open_segments"] or 0,
-        original=row["original"],
-        spans=spans,
-        is_current=bool(row["is_current"]),
-    )
-
-
-def _describe_gates(findings: GateFindings, settings: Settings, n_canaries: int) -> dict[str, dict[str, int | float]]:
-    limits = settings.publish
-    return {
-        "policy": {"n_notes": findings.n_notes},
-        "canary": {"n_canaries": n_canaries, "n_notes_with_one": findings.n_canary},
-        "residual": {**findings.count_withheld(), "max_share": limits.max_note_leak_share},
-        "open": {"n_notes_with_open_segments": findings.n_open, "max_share": limits.max_open_share},
+    ledger = read_ledger(lake)
+    listed = _list_canaries(settings, canaries)
+    offers: dict[str, Callable[[], Candidate | None]] = {
+        NOTES_PRODUCT: lambda: Candidate(offer_notes(lake, settings, canaries=listed, on_batch=on_batch)),
+        STATISTICS: lambda: offer_statistics(lake, settings, ledger),
+        SYNTHETIC: lambda: offer_synthetic(lake, settings, ledger, canaries=listed),
     }
+    releases: list[Release] = []
+    refusals: list[tuple[str, PpsehrError]] = []
+    for product, offer in offers.items():
+        try:
+            release = _publish(lake, settings, product, offer, ledger=ledger, run_id=run_id)
+            releases += [release] if release else []
+        except QualityGateError as refusal:
+            refusals.append((product, refusal))
+    return Published(tuple(releases), tuple(refusals))
 
 
-def _released_batches(source: _Source, findings: GateFindings) -> Iterator[pa.RecordBatch]:
-    """The rows that leave, without their release id."""
-    withheld = pa.array(sorted(findings.withheld), pa.string())
-    for batch in source.stream(f"SELECT {', '.join(RELEASED_SCHEMA.names)} FROM protected_notes {{where}}"):
-        rows = batch.cast(RELEASED_SCHEMA)
-        yield rows.filter(compute.invert(compute.is_in(rows["note_key"], value_set=withheld)))
+def publish_notes(lake: Lake, settings: Settings, *, run_id: str, canaries: Sequence[str] = ()) -> Release:
+    """As ``publish_products``, for the protected notes alone.
+
+    Raises:
+        QualityGateError: see ``note_publishing.offer_notes``; the refusal is in the audit log.
+    """
+    listed = _list_canaries(settings, canaries)
+    release = _publish(
+        lake,
+        settings,
+        NOTES_PRODUCT,
+        lambda: Candidate(offer_notes(lake, settings, canaries=listed)),
+        ledger=read_ledger(lake),
+        run_id=run_id,
+    )
+    assert release is not None, "without notes the offer is refused"
+    return release
+
+
+def _publish(
+    lake: Lake,
+    settings: Settings,
+    product: str,
+    offer: Callable[[], Candidate | None],
+    *,
+    ledger: LedgerState,
+    run_id: str,
+) -> Release | None:
+    """Offer, store and say whether anything was new; a refusal is audited and raised."""
+    try:
+        candidate = offer()
+    except QualityGateError as refusal:
+        _audit_refusal(lake, refusal, product=product, run_id=run_id)
+        raise
+    if candidate is None:
+        return None
+    release, support = candidate.release, candidate.support
+
+    def state(stored: Release) -> Statement:
+        return state_release(stored, settings, ledger, support)
+
+    return replace(release, is_new=store_release(lake, release, state=state, run_id=run_id))
+
+
+def _list_canaries(settings: Settings, canaries: Sequence[str]) -> list[str]:
+    return sorted({*canaries, *read_conf_canaries(settings)})
+
+
+def _audit_refusal(lake: Lake, refusal: PpsehrError, *, product: str, run_id: str) -> None:
+    """What was refused and by which gate; codes and counts only."""
+    details = {"product": product, "gate": refusal.code, **refusal.fields}
+    target = RELEASES.full_name
+    append_entry(lake, actor="job:publish", action="refuse_release", target=target, run_id=run_id, details=details)

@@ -283,7 +283,7 @@ RELEASED_NOTES = TableSpec(
     ("release_id", "note_key"), "publish", "deltalake",
 )  # fmt: skip
 RELEASES = TableSpec(
-    "release", "releases", "one row each time a release became current, with its gates | 发布目录",
+    "release", "releases", "one row per table each time a release became current, with its gates | 发布目录",
     pa.schema([
         _column("release_id", pa.string(), "hash of content and policy", nullable=False),
         _column("table", pa.string(), "released table"),
@@ -294,7 +294,7 @@ RELEASES = TableSpec(
         _column("conf_hash", pa.string(), "settings of the run"),
         _column("released_at", _UTC, "when"),
     ]),
-    ("release_id", "released_at"), "publish", "deltalake",
+    ("release_id", "table", "released_at"), "publish", "deltalake",
 )  # fmt: skip
 RUNS = TableSpec(
     "control", "runs", "one row per finished stage run | 运行记录",

@@ -16,7 +16,8 @@ import pytest
 from ppsehr_spark.config import PublishSettings, Settings, settings_from_json
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake.audit_log import Anchor, verify_chain
-from ppsehr_spark.lake.publishing import bucket_conditions, publish_notes, read_canaries
+from ppsehr_spark.lake.note_publishing import bucket_conditions, read_canaries
+from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import ANNOTATIONS, AUDIT_LOG, NOTES, PROTECTED_NOTES, RELEASED_NOTES, RELEASES
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.synthesis.simulator import PHI_CANARIES
@@ -41,8 +42,9 @@ publish_notes(Lake(sys.argv[1]), settings_from_json(open(sys.argv[2], encoding="
 
 
 @pytest.fixture
-def conf() -> Settings:
-    return Settings(files={"categories/NAME.toml": _NAME_FILE})
+def conf(settings: Settings) -> Settings:
+    claim = {path: text for path, text in settings.files.items() if path.startswith("claim/")}
+    return Settings(files={"categories/NAME.toml": _NAME_FILE, **claim})
 
 
 def _note(number: int, **changes: Any) -> dict[str, Any]:
@@ -238,6 +240,6 @@ def test_a_bucketed_release_is_the_same_release(
     fill(ANNOTATIONS, [_annotation(number, **keys) for number, keys in rows.items()])
     fill(PROTECTED_NOTES, [_protected(number, **keys) for number, keys in rows.items()])
     whole = publish_notes(lake, conf, run_id="r1")
-    monkeypatch.setattr("ppsehr_spark.lake.publishing.BUCKET_ROWS", 5)
+    monkeypatch.setattr("ppsehr_spark.lake.note_publishing.BUCKET_ROWS", 5)
     cut = publish_notes(lake, conf, run_id="r2")
     assert whole.n_rows == 39 and cut.release_id == whole.release_id and not cut.is_new

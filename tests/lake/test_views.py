@@ -115,7 +115,8 @@ def test_only_the_newest_release_of_each_product_is_current(published_lake: Lake
     assert len(views) == 8
     for view in views:
         found = {row[0] for row in _ask(published_lake, f"SELECT DISTINCT release_id FROM {view}")}
-        assert len(found) == 1 and not found & {"stats-old", "unfinished"}, view
+        n_products = 2 if view == "release.current_claim_cards" else 1  # the notes have a card of their own
+        assert len(found) == n_products and not found & {"stats-old", "unfinished"}, view
 
 
 def test_a_suppressed_cell_shows_nothing_but_that(published_lake: Lake) -> None:

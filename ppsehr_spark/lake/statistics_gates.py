@@ -1,0 +1,132 @@
+"""The gates of DP products towards the ledger: it holds, it paid for every value, and the values are those it holds.
+
+Knows: ledger entries, rows of statistics and of the record model. Must not know: how a value was drawn, tables.
+A row that the ledger did not release, such as a t-digest or an exact count, has no way through: what leaves is compared
+with the ledger's own copy, number by number. No refusal says which value it was about.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ppsehr_spark.errors import PpsehrError, QualityGateError
+from ppsehr_spark.lake.claim_store import LedgerState
+from ppsehr_spark.privacy.book import Entry
+from ppsehr_spark.privacy.catalogue import CATALOGUE_FILE, QUANTILE
+from ppsehr_spark.privacy.events import PureEpsilon, ZeroConcentrated, decode_event
+from ppsehr_spark.privacy.releases import bound_noise
+from ppsehr_spark.privacy.units import ContributionBounds
+
+Row = Mapping[str, Any]
+
+
+def judge_ledger(ledger: LedgerState) -> PpsehrError | None:
+    """The refusal of every DP product when the ledger does not hold."""
+    if ledger.is_sound:
+        return None
+    faults = ledger.verification.faults
+    row = ledger.broken_at if ledger.broken_at is not None else faults[0].row
+    reason = "CHAIN" if ledger.broken_at is not None else faults[0].reason
+    return QualityGateError("LEDGER_GATE", row=row, reason=reason, hint="run scripts/verify_ledger.py")
+
+
+def judge_statistics(rows: Sequence[Row], ledger: LedgerState, files: Mapping[str, str]) -> PpsehrError | None:
+    """The refusal when a released cell is not what a committed grant released under its query.
+
+    Codes: ``UNPAID_STATISTIC`` (no committed grant under this question), ``STATISTIC_DIFFERS`` (value, interval or
+    number of cells is not the ledger's).
+    """
+    committed = ledger.committed
+    unpaid = [row for row in rows if not _is_paid(row, committed.get(row["grant_id"]))]
+    if unpaid:
+        hint = "a row without a committed grant for its question is no DP statistic"
+        return QualityGateError("UNPAID_STATISTIC", n_rows=len(unpaid), n_of=len(rows), hint=hint)
+    grids = _read_grids(files)
+    n_different = sum(not _is_released(row, committed[row["grant_id"]], grids) for row in rows)
+    n_short = sum(not _is_complete(rows, grant_id, committed[grant_id]) for grant_id in {r["grant_id"] for r in rows})
+    if n_different or n_short:
+        hint = "protected.dp_statistics does not say what the ledger released; run stats again"
+        return QualityGateError("STATISTIC_DIFFERS", n_rows=n_different, n_releases=n_short, hint=hint)
+    return None
+
+
+def judge_marginals(rows: Sequence[Row], ledger: LedgerState) -> PpsehrError | None:
+    """The refusal when a marginal of the record model is not what the ledger released: ``UNPAID_MARGINAL``."""
+    committed = ledger.committed
+    n_wrong = 0
+    for row in rows:
+        entry = committed.get(row["grant_id"])
+        is_asked = entry is not None and entry.question == (row["model_id"], row["marginal"])
+        n_wrong += entry is None or not is_asked or _released(entry) != list(row["counts"])
+    if n_wrong or not rows:
+        hint = "the record model is not what the ledger released; run fit and synthesize again"
+        return QualityGateError("UNPAID_MARGINAL", n_marginals=n_wrong, n_of=len(rows), hint=hint)
+    return None
+
+
+def judge_checkpoint(row: Row | None, ledger: LedgerState) -> PpsehrError | None:
+    """The refusal when a trained generator was not paid for as what it says it is: ``UNPAID_CHECKPOINT``."""
+    entry = ledger.committed.get(row["grant_id"]) if row else None
+    if row is None or entry is None or entry.run_id != row["ask_id"] or entry.event != row["event"]:
+        hint = "the checkpoint has no committed grant over its own event; run train again"
+        return QualityGateError("UNPAID_CHECKPOINT", hint=hint)
+    return None
+
+
+def _is_paid(row: Row, entry: Entry | None) -> bool:
+    """The grant is committed and its question is this row's; a quantile's name ends in its fraction."""
+    if entry is None or entry.run_id != row["ask_id"]:
+        return False
+    if row["kind"] == QUANTILE:
+        return entry.query == f"{row['query']}.{_label(row)}"
+    return entry.query == row["query"]
+
+
+def _is_released(row: Row, entry: Entry, grids: Mapping[str, Sequence[int]]) -> bool:
+    """Value and interval are what the ledger's numbers give; nothing else may stand in their place."""
+    released = _released(entry)
+    if row["kind"] == QUANTILE:
+        grid = grids.get(row["query"], ())
+        is_index = len(released) == 1 and 0 <= released[0] < len(grid)
+        return is_index and row["value"] == grid[released[0]] and row["low"] is None and row["high"] is None
+    if not 0 <= row["cell"] < len(released):
+        return False
+    value, half = released[row["cell"]], _half_width(entry)
+    return bool((row["value"], row["low"], row["high"]) == (value, value - half, value + half))
+
+
+def _is_complete(rows: Sequence[Row], grant_id: str, entry: Entry) -> bool:
+    """Every cell of the release once; a choice among cells would itself tell something."""
+    own = [row for row in rows if row["grant_id"] == grant_id]
+    if own[0]["kind"] == QUANTILE:
+        return len(own) == 1
+    return sorted(row["cell"] for row in own) == list(range(len(_released(entry))))
+
+
+def _half_width(entry: Entry) -> float:
+    """Half the 95% interval of the noise that the grant allowed; infinite where there is none to compute."""
+    event = decode_event(entry.event)
+    bounds = ContributionBounds(entry.max_cells, entry.max_per_cell)
+    if isinstance(event, ZeroConcentrated):
+        return bound_noise(bounds.l2_sensitivity / math.sqrt(2 * event.rho))
+    return math.inf if isinstance(event, PureEpsilon) else 0.0
+
+
+def _released(entry: Entry) -> list[int]:
+    value = json.loads(entry.released or "null")
+    return value if isinstance(value, list) else []
+
+
+def _label(row: Row) -> str:
+    return next((key["value"] for key in row["group_keys"] or [] if key["name"] == QUANTILE), "")
+
+
+def _read_grids(files: Mapping[str, str]) -> dict[str, range]:
+    """Query -> candidates of its quantiles, from the catalogue that must still be the one that was asked."""
+    plain = tomllib.loads(files.get(CATALOGUE_FILE, ""))
+    grids = {item["id"]: item["grid"] for item in plain.get("release", []) if item.get("kind") == QUANTILE}
+    return {name: range(grid["first"], grid["last"] + 1, grid["step"]) for name, grid in grids.items()}
