@@ -122,6 +122,8 @@ class TrainSettings:
     hidden_size: int = 96
     n_layers: int = 2
     checkpoint_every_steps: int = 10
+    physical_rows: int = 8
+    gpus_per_worker: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The one file that knows Ray: a session, a pool of actors around plain classes, and a clean end on SIGTERM.
+"""The one file that knows Ray: a session, a pool of actors around plain classes, ranks of a training, a clean end.
 
-Knows: actors, time limits, signals, and how to leave no process behind. Must not know: what a worker does, prompts,
-tables. A worker is named by string, so that its libraries are imported inside the actor and nowhere else.
+Knows: actors, ranks, time limits, signals, and how to leave no process behind. Must not know: what a worker or a rank
+does, prompts, tables. Both are named by string, so that their libraries are imported there and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
+from ray_actors.workplace import ProgressBoard, Workplace, shown_progress
 
 _POLL_S = 1.0
 _CLOSE_TIMEOUT_S = 20.0
@@ -261,5 +263,127 @@ def stop_on_sigterm() -> Iterator[threading.Event]:
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """A distributed training: the same function on every rank, over gloo, resumed from its newest checkpoint.
+
+    Attributes:
+        loop: ``module:function``, called as ``function(order, workplace)`` on every rank.
+        order: what every rank is told; names and figures, never rows.
+        n_workers: ranks.
+        gpus_per_worker: 0 for CPUs.
+        filesystem, path: Arrow file system and folder that every rank can write; states live there.
+        max_failures: restarts after dead or failing workers.
+    """
+
+    loop: str
+    order: str
+    n_workers: int
+    filesystem: Any
+    path: str
+    gpus_per_worker: float = 0.0
+    max_failures: int = 3
+
+
+def run_torch_training(spec: TrainingSpec, *, progress: Any) -> tuple[Any, str]:
+    """Run a training to its end, inside a ``ray_session``.
+
+    Args:
+        progress: a tqdm-like bar that counts steps.
+
+    Returns:
+        Arrow file system and folder of the last checkpoint.
+
+    Raises:
+        InfrastructureError: ``TRAINING_FAILED`` when restarts are used up, ``INTERRUPTED`` after SIGTERM.
+    """
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    # ranks keep the driver's folder: key file, lake and models may be named relative to it
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    board = ray.remote(num_cpus=0)(ProgressBoard).remote()
+    resources = {"CPU": 1.0, **({"GPU": spec.gpus_per_worker} if spec.gpus_per_worker else {})}
+    trainer = TorchTrainer(
+        _run_ranked,
+        train_loop_config={"loop": spec.loop, "order": spec.order, "board": board},
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=spec.n_workers, use_gpu=spec.gpus_per_worker > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name="states",
+            storage_path=spec.path,
+            storage_filesystem=spec.filesystem,
+            failure_config=FailureConfig(max_failures=spec.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    with _raise_on_sigterm(), shown_progress(lambda: ray.get(board.read.remote()), progress):
+        checkpoint = _fit(trainer).checkpoint
+    if checkpoint is None:
+        raise InfrastructureError("TRAINING_FAILED", hint="it ended without a checkpoint")
+    return checkpoint.filesystem, checkpoint.path
+
+
+def _run_ranked(config: Mapping[str, Any]) -> None:
+    """One rank; its errors leave by class only, because a foreign message may quote what it worked on."""
+    from ray import train
+    from ray.train.torch import get_device
+
+    def report(folder: Path | None, metrics: Mapping[str, int]) -> None:
+        train.report(dict(metrics), checkpoint=train.Checkpoint.from_directory(str(folder)) if folder else None)
+
+    with ExitStack() as stack, _safe_errors("TRAINING_FAILED"):
+        context, newest = train.get_context(), train.get_checkpoint()
+        workplace = Workplace(
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            device=str(get_device()),
+            restored=Path(stack.enter_context(newest.as_directory())) if newest else None,
+            report=report,
+            tell_progress=config["board"].write.remote,
+        )
+        module, name = config["loop"].split(":")
+        getattr(importlib.import_module(module), name)(config["order"], workplace)
+
+
+def _fit(trainer: Any) -> Any:
+    from ray.train import TrainingFailedError
+
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        return trainer.fit()
+    except TrainingFailedError as error:
+        causes = getattr(error, "worker_failures", {}).values()
+        for cause in (getattr(failure, "cause", failure) for failure in causes):
+            if isinstance(cause, PpsehrError):
+                raise cause from None
+        raise InfrastructureError("TRAINING_FAILED", error=type(error).__name__) from None
+    except RayError as error:
+        raise InfrastructureError("TRAINING_FAILED", error=type(error).__name__) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)  # fit() leaves a handler of its own behind
+
+
+@contextmanager
+def _raise_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the wait for a training; the session around it ends its processes."""
+
+    def interrupt(*_: Any) -> NoReturn:
+        hint = "the reservation stays spent; run again to ask anew"
+        raise InfrastructureError("INTERRUPTED", hint=hint)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)

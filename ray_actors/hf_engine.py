@@ -1,7 +1,7 @@
-"""Qwen under transformers, for machines without vLLM; the only file that imports transformers.
+"""Qwen under transformers, for machines without vLLM.
 
-Knows: tokenizers, left padding, logits. Must not know: notes, tables, Ray. There is no prefix cache here and no
-grammar: a JSON answer is generated greedily and the reader decides whether it counts.
+Knows: left padding, logits, choices (``hf_models`` loads weights). Must not know: notes, tables, Ray. There is no
+prefix cache here and no grammar: a JSON answer is generated greedily and the reader decides whether it counts.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ppsehr_spark.errors import ConfigurationError, InfrastructureError
+from ppsehr_spark.errors import ConfigurationError
 from ray_actors.chat import to_messages
 from ray_actors.engine import EngineInfo, Prompt, Reply
+from ray_actors.hf_models import load_causal_lm, load_tokenizer
 from ray_actors.options import read_options
 from ray_actors.weights import check_model_folder, choose_dtype, fingerprint_weights, read_cpu_flags
 
@@ -53,17 +54,11 @@ class HfEngine:
         """
         folder = check_model_folder(options.model, engine="transformers")
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
         has_gpu = torch.cuda.is_available()
         dtype = choose_dtype(options.dtype, cpu_flags=read_cpu_flags(), has_gpu=has_gpu)
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype=getattr(torch, dtype)
-            )
-        except Exception as error:
-            raise InfrastructureError("ENGINE_START", engine="transformers", error=type(error).__name__) from None
+        self._tokenizer: Any = load_tokenizer(folder, padding_side="left")
+        model: Any = load_causal_lm(folder, dtype=dtype)
         self._torch: Any = torch
         self._model: Any = model.to("cuda" if has_gpu else "cpu").eval()
         self._options = options
