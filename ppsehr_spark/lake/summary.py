@@ -15,8 +15,9 @@ from ppsehr_spark.config import Settings
 from ppsehr_spark.evaluation.annotation import AnnotationReport
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import ChainReport, verify_chain
-from ppsehr_spark.lake.release_store import read_anchors
+from ppsehr_spark.lake.release_files import read_anchors
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
+from ppsehr_spark.lake.summary_privacy import PrivacySummary, summarise_privacy
 from ppsehr_spark.lake.summary_scores import score_annotations
 from ppsehr_spark.lake.summary_table import render_sections
 from ppsehr_spark.lake.tables import Lake
@@ -38,6 +39,9 @@ FROM answers GROUP BY outcome
 _JUDGED_SQL = """
 SELECT sum(s.estimated_tokens) AS tokens FROM segments s
 WHERE s.segment_key IN (SELECT segment_key FROM answers)
+"""
+_NEWEST_SQL = """
+SELECT * FROM t WHERE "table" = 'release.notes' ORDER BY released_at DESC, release_id LIMIT 1
 """
 
 
@@ -82,8 +86,9 @@ class LakeSummary:
         spans: category -> tier (``"1"`` .. ``"3"``, ``"-"`` untiered) -> final spans.
         reports: ``rules`` and ``final`` against gold; empty without gold.
         rejects: reason code -> rows.
-        release: newest row of release.releases.
+        release: newest release of notes.
         audit: state of the audit chain, checked against the anchors of all release manifests.
+        privacy: budget, statistics, synthetic patients, what was published of them.
     """
 
     lake: str
@@ -94,6 +99,7 @@ class LakeSummary:
     rejects: Mapping[str, int]
     release: Mapping[str, Any] | None
     audit: ChainReport
+    privacy: PrivacySummary
 
 
 def summarise_lake(lake: Lake, settings: Settings) -> LakeSummary:
@@ -107,6 +113,7 @@ def summarise_lake(lake: Lake, settings: Settings) -> LakeSummary:
         rejects=_count_rejects(lake),
         release=_newest_release(lake),
         audit=verify_chain(lake, anchors=read_anchors(lake)),
+        privacy=summarise_privacy(lake, settings),
     )
 
 
@@ -116,13 +123,31 @@ def render_summary(summary: LakeSummary, *, as_json: bool = False) -> str:
         return render_sections(summary)
     values = {**vars(summary), "tokens": {**vars(summary.tokens), "used": summary.tokens.used}}
     values["tokens"]["saved"] = summary.tokens.saved
-    values["audit"] = {
-        "n_rows": summary.audit.n_rows,
-        "is_whole": summary.audit.is_whole,
-        "reason": summary.audit.reason,
-    }
+    values["audit"] = _plain_chain(summary.audit)
+    values["privacy"] = _plain_privacy(summary.privacy)
     values["reports"] = {name: report.to_dict() for name, report in summary.reports.items()}
     return json.dumps(values, ensure_ascii=False, indent=2, default=str)
+
+
+def _plain_chain(chain: ChainReport) -> dict[str, Any]:
+    return {"n_rows": chain.n_rows, "is_whole": chain.is_whole, "reason": chain.reason}
+
+
+def _plain_privacy(privacy: PrivacySummary) -> dict[str, Any]:
+    """As plain values; the figures of a cap are flat."""
+    balances = [
+        {
+            "cap": each.cap.name,
+            "epsilon_allowed": each.cap.budget.epsilon,
+            "epsilon_spent": each.epsilon_spent,
+            "epsilon_left": each.epsilon_left,
+            "delta": each.cap.budget.delta,
+            "n_events": each.n_events,
+        }
+        for each in privacy.balances
+    ]
+    ledger = None if privacy.ledger is None else _plain_chain(privacy.ledger)
+    return {**vars(privacy), "ledger": ledger, "balances": balances, "spending": [vars(s) for s in privacy.spending]}
 
 
 def _query(lake: Lake, sql: str, **views: TableSpec) -> list[dict[str, Any]]:
@@ -153,7 +178,7 @@ def _count_rejects(lake: Lake) -> dict[str, int]:
 
 
 def _newest_release(lake: Lake) -> dict[str, Any] | None:
-    rows = _query(lake, "SELECT * FROM t ORDER BY released_at DESC LIMIT 1", t=schemas.RELEASES)
+    rows = _query(lake, _NEWEST_SQL, t=schemas.RELEASES)
     return rows[0] if rows else None
 
 

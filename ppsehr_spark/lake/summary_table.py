@@ -1,6 +1,6 @@
 """The closing summary as aligned text.
 
-Knows: how figures are laid out in a terminal, where a Hanzi takes two columns. Must not know: how they are read.
+Knows: the sections and their order. Must not know: how figures are read, how a line is laid out (``summary_layout``).
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ppsehr_spark.evaluation.annotation import AnnotationReport
 from ppsehr_spark.lake.schemas import TABLES
+from ppsehr_spark.lake.summary_layout import format_share, make_head, make_line
+from ppsehr_spark.lake.summary_privacy_table import list_privacy_sections
 
 if TYPE_CHECKING:
     from ppsehr_spark.lake.summary import LakeSummary
@@ -30,6 +31,7 @@ def render_sections(summary: LakeSummary) -> str:
         _tokens(summary),
         _rejects(summary),
         _release(summary),
+        *list_privacy_sections(summary.privacy),
         _pointers(summary),
     )
     return "\n\n".join("\n".join(lines) for section in sections if len(lines := list(section)) > 1)
@@ -39,31 +41,34 @@ def _tables(summary: LakeSummary) -> Iterator[str]:
     yield "Rows per table"
     for name, n_rows in summary.rows.items():
         if n_rows is not None:
-            yield _line([name, n_rows, TABLES[name].description], (28, 12))
+            yield make_line([name, n_rows, TABLES[name].description], (32, 10))
 
 
 def _spans(summary: LakeSummary) -> Iterator[str]:
-    yield _head(["Final spans", "total", "tier 1", "tier 2", "tier 3"], (28, 12, 10, 10, 10))
+    yield make_head(["Final spans", "total", "tier 1", "tier 2", "tier 3"], (28, 12, 10, 10, 10))
     for category, tiers in summary.spans.items():
         cells = [tiers.get(tier, "") for tier in "123"]
-        yield _line([category, sum(tiers.values()), *cells], (28, 12, 10, 10, 10))
+        yield make_line([category, sum(tiers.values()), *cells], (28, 12, 10, 10, 10))
 
 
 def _quality(summary: LakeSummary) -> Iterator[str]:
     widths = (28, 8, 10, 10, 14, 14)
     label = "with Qwen" if summary.tokens.outcomes else "final"
-    yield _head(["Against gold (strict)", "gold", "rules P", "rules R", f"{label} P", f"{label} R"], widths)
+    yield make_head(["Against gold (strict)", "gold", "rules P", "rules R", f"{label} P", f"{label} R"], widths)
     if not summary.reports:
         return
     rules, final = summary.reports["rules"], summary.reports["final"]
     for name in (*sorted({*rules.categories, *final.categories}), "macro"):
         n_gold = rules.counts.get(f"{name}.gold", "")
         scores = [rules.score("strict", name), final.score("strict", name)]
-        yield _line([name, n_gold, *(_share(part) for s in scores for part in (s.precision, s.recall))], widths)
-    yield _line(["macro, relaxed", "", *_pairs("relaxed", rules, final)], widths)
-    yield _line(["macro, tiers", "", *_pairs("tier", rules, final)], widths)
+        yield make_line(
+            [name, n_gold, *(format_share(part) for s in scores for part in (s.precision, s.recall))], widths
+        )
+    yield make_line(["macro, relaxed", "", *_pairs("relaxed", rules, final)], widths)
+    yield make_line(["macro, tiers", "", *_pairs("tier", rules, final)], widths)
     leaks = [report.values.get("leak.notes", math.nan) for report in (rules, final)]
-    yield f"  notes with a direct identifier not wholly found: {_share(leaks[0])} rules, {_share(leaks[1])} {label}"
+    shares = f"{format_share(leaks[0])} rules, {format_share(leaks[1])} {label}"
+    yield f"  notes with a direct identifier not wholly found: {shares}"
 
 
 def _tokens(summary: LakeSummary) -> Iterator[str]:
@@ -73,18 +78,20 @@ def _tokens(summary: LakeSummary) -> Iterator[str]:
         return
     answered = sum((tokens.outcomes or {}).values())
     outcomes = ", ".join(f"{name} {n}" for name, n in (tokens.outcomes or {}).items()) or "none yet"
-    yield _line(["questions in notes", tokens.n_occurrences], (28, 12))
-    yield _line(["distinct after dedup", tokens.n_segments, f"answered {answered} ({outcomes})"], (28, 12))
+    yield make_line(["questions in notes", tokens.n_occurrences], (28, 12))
+    yield make_line(["distinct after dedup", tokens.n_segments, f"answered {answered} ({outcomes})"], (28, 12))
     detail = f"prompt {tokens.prompt}, of them cached {tokens.cached}, output {tokens.output}"
-    yield _line(["tokens used", tokens.used, detail], (28, 12))
-    yield _line(["tokens still open", tokens.open_estimate, "estimate; the next run goes on"], (28, 12))
-    yield _line(["tokens saved", tokens.saved, f"against {tokens.whole_notes} for whole notes (estimate)"], (28, 12))
+    yield make_line(["tokens used", tokens.used, detail], (28, 12))
+    yield make_line(["tokens still open", tokens.open_estimate, "estimate; the next run goes on"], (28, 12))
+    yield make_line(
+        ["tokens saved", tokens.saved, f"against {tokens.whole_notes} for whole notes (estimate)"], (28, 12)
+    )
 
 
 def _rejects(summary: LakeSummary) -> Iterator[str]:
     yield "Rejected rows by reason"
     for reason, n_rows in summary.rejects.items():
-        yield _line([reason, n_rows], (28, 12))
+        yield make_line([reason, n_rows], (28, 12))
 
 
 def _release(summary: LakeSummary) -> Iterator[str]:
@@ -94,9 +101,9 @@ def _release(summary: LakeSummary) -> Iterator[str]:
     release = summary.release
     withheld = json.loads(release["gates"])["residual"]
     reasons = ", ".join(f"{reason} {n}" for reason, n in withheld.items() if reason != "max_share")
-    yield _line(["id", release["release_id"], f"policy {release['policy']}"], (28, 12))
-    yield _line(["notes released", release["n_rows"]], (28, 12))
-    yield _line(["notes withheld", release["n_withheld"], reasons], (28, 12))
+    yield make_line(["id", release["release_id"], f"policy {release['policy']}"], (28, 12))
+    yield make_line(["notes released", release["n_rows"]], (28, 12))
+    yield make_line(["notes withheld", release["n_withheld"], reasons], (28, 12))
 
 
 def _pointers(summary: LakeSummary) -> Iterator[str]:
@@ -110,27 +117,4 @@ def _pointers(summary: LakeSummary) -> Iterator[str]:
 
 def _pairs(mode: str, *reports: AnnotationReport) -> list[str]:
     scores = [report.score(mode) for report in reports]
-    return [_share(part) for score in scores for part in (score.precision, score.recall)]
-
-
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _head(cells: Sequence[object], widths: Sequence[int]) -> str:
-    """A line of column titles, not indented."""
-    return _line(cells, (widths[0] + 2, *widths[1:])).removeprefix("  ")
-
-
-def _line(cells: Sequence[object], widths: Sequence[int]) -> str:
-    """First cell to the left, the following to the right within their widths, the rest as it is."""
-    parts = []
-    for at, cell in enumerate(cells):
-        text = str(cell)
-        room = " " * max(0, (widths[at] if at < len(widths) else 0) - _columns(text))
-        parts.append(text + room if at == 0 else room + text if at < len(widths) else f"  {text}")
-    return ("  " + "".join(parts)).rstrip()
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return [format_share(part) for score in scores for part in (score.precision, score.recall)]
