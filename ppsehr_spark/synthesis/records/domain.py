@@ -1,8 +1,8 @@
 """The public world of the record model: its attributes, the values each may take, and what cannot be.
 
-Knows: bands, lists and rules, all public (code lists and ``conf/record_model.toml``). Must not know: data,
-counts, noise. A value that no list names, or that is missing, has the last place of its attribute (``OTHER``); it is counted so that
-every patient is in exactly one cell, and never drawn.
+Knows: bands, lists and rules, all public (code lists and ``conf/record_model.toml``). Must not know: data, counts,
+noise. A value that no list names, or that is missing, has the last place of its attribute (``OTHER``): it is counted,
+so that every patient is in exactly one cell, and never drawn.
 """
 
 from __future__ import annotations

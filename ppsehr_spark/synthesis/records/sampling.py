@@ -97,9 +97,9 @@ class _Life:
     def _begin(self) -> _Moment:
         """The person and the first visit."""
         domain, values = self.domain, dict[str, str]()
-        values["sex"] = self._pick(FIRST_VISIT, "sex", values, self.fits.any(axis=(1, 2)))
+        values["sex"] = self._pick(FIRST_VISIT, "sex", values, np.array(self.fits.any(axis=(1, 2))))
         fits = self.fits[domain.cell("sex", values["sex"])]
-        values["age_band"] = self._pick(FIRST_VISIT, "age_band", values, fits.any(axis=1))
+        values["age_band"] = self._pick(FIRST_VISIT, "age_band", values, np.array(fits.any(axis=1)))
         at = domain.cell("age_band", values["age_band"])
         values["diagnosis"] = self._pick(FIRST_VISIT, "diagnosis", values, fits[at])
         diagnosis, band = self._diagnosis(values["diagnosis"]), domain.age_bands[at]
@@ -226,7 +226,7 @@ class _Life:
         return int(self.random.integers(low, high + 1))
 
     def _pick(self, record: str, attribute: str, values: Mapping[str, str], allowed: Mask | None) -> str:
-        """A listed value given those drawn before; what the model gives no mass falls back on the whole, then on any."""
+        """A listed value given those drawn before; without any mass there, as overall; without that, any allowed."""
         table = self.model.conditionals[record][attribute]
         n = self.domain.n_listed(attribute)
         allowed = np.ones(n, dtype=bool) if allowed is None else allowed

@@ -26,7 +26,7 @@ class Zeros:
 
 
 def list_zeros(record: str, domain: RecordDomain) -> tuple[Zeros, ...]:
-    """All structural zeros of one kind of record."""
+    """All structural zeros of one kind of record that has any."""
     finders: tuple[tuple[tuple[str, ...], Callable[..., bool]], ...] = (
         (("sex", "age_band", "diagnosis"), lambda *values: _fits_patient(domain, *values)),
         (("diagnosis", "department"), lambda *values: _fits_department(domain, *values)),
@@ -35,11 +35,12 @@ def list_zeros(record: str, domain: RecordDomain) -> tuple[Zeros, ...]:
         (("encounter_type", "is_deceased"), lambda *values: _may_die(domain, *values)),
         (("n_visits", "is_deceased"), lambda n_visits, died: died != YES or n_visits == "1"),
     )
-    return tuple(
+    found = (
         _collect(attributes, is_possible, domain)
         for attributes, is_possible in finders
         if set(attributes) <= set(RECORDS[record])
     )
+    return tuple(zeros for zeros in found if len(zeros.impossible))
 
 
 def find_diagnosis(domain: RecordDomain, code: str) -> Diagnosis:
@@ -59,7 +60,7 @@ def _fits_patient(domain: RecordDomain, sex: str, age_band: str, code: str) -> b
     if code == OTHER:
         return True
     diagnosis = find_diagnosis(domain, code)
-    fits_sex = OTHER in (sex,) or diagnosis.sex in ("", sex)
+    fits_sex = sex == OTHER or diagnosis.sex in ("", sex)
     if age_band == OTHER:
         return fits_sex
     band = domain.age_bands[domain.cell("age_band", age_band)]
