@@ -26,6 +26,9 @@ class Prompt:
             log-probability of each; nothing is generated beyond it.
         json_schema: when given, the reply must follow this JSON schema.
         max_tokens: output bound, in tokens.
+        temperature: 0 for the likeliest answer; above it, tokens are drawn, each engine cutting off the
+            unlikely tail in the way that is cheap for it.
+        seed: of the draws; ``None`` leaves it to the engine.
     """
 
     prefix: str
@@ -33,6 +36,8 @@ class Prompt:
     choices: tuple[str, ...] | None = None
     json_schema: Mapping[str, Any] | None = None
     max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ ENGINES: dict[str, str] = {
     "vllm": "ray_actors.vllm_engine:load_engine",
     "transformers": "ray_actors.hf_engine:load_engine",
     "openai": "ray_actors.http_engine:load_engine",
+    "checkpoint": "ray_actors.checkpoint_engine:load_engine",
     "rules": "ray_actors.rules_engine:load_engine",
     "fault": "ray_actors.fault_engine:load_engine",
 }
