@@ -17,7 +17,7 @@ from ppsehr_spark.evaluation.metrics import PUBLIC, SMALL_GROUP_METRICS
 from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.release_store import Release
 from ppsehr_spark.lake.row_chain import verify_rows
-from ppsehr_spark.lake.schemas import PRIVACY_LEDGER
+from ppsehr_spark.lake.schemas import DP_STATISTICS, PRIVACY_LEDGER, RECORD_MODEL
 from ppsehr_spark.lake.statement_store import Statement, fix_card
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.book import Entry
@@ -27,6 +27,8 @@ from ppsehr_spark.privacy.verification import Verification, verify_entries
 
 _INPUTS = ("codelists/", "releases.toml", "record_model.toml", "narratives/", "prompts/", "privacy.toml")
 _NOISE_LIBRARIES = ("opendp", "torch")
+#: ``privacy.noise.draw_counts`` over a zCDP event.
+_MARGINAL_MECHANISM = "discrete Gaussian"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class LedgerState:
 
     Attributes:
         broken_at: row of the first break of the chain of hashes, ``None`` when it is whole.
+        mechanisms: grant id -> mechanism, where a table says more than the event does.
     """
 
     entries: tuple[Entry, ...]
     broken_at: int | None
     verification: Verification
+    mechanisms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_sound(self) -> bool:
@@ -58,13 +62,11 @@ class Support:
 
     Attributes:
         grants: ledger grants that paid for it.
-        mechanisms: grant id -> mechanism, where more is known than the event says.
         figures: rows of ``protected.evaluations`` about it, of either basis.
         public_inputs: name -> version, beside the conf files.
     """
 
     grants: frozenset[str] = frozenset()
-    mechanisms: Mapping[str, str] = field(default_factory=dict)
     figures: tuple[Mapping[str, Any], ...] = ()
     public_inputs: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,7 +75,7 @@ def read_ledger(lake: Lake) -> LedgerState:
     """All rows, with the result of a full verification."""
     chain = verify_rows(lake, PRIVACY_LEDGER)
     entries = read_entries(lake)
-    return LedgerState(tuple(entries), chain.broken_at, verify_entries(entries))
+    return LedgerState(tuple(entries), chain.broken_at, verify_entries(entries), _read_mechanisms(lake))
 
 
 def state_release(release: Release, settings: Settings, ledger: LedgerState, support: Support) -> Statement:
@@ -89,9 +91,16 @@ def state_release(release: Release, settings: Settings, ledger: LedgerState, sup
     return Statement(card_json, texts["zh"], texts["en"], fix_card(card_json), figures)
 
 
+def _read_mechanisms(lake: Lake) -> dict[str, str]:
+    statistics = lake.read(DP_STATISTICS, ["grant_id", "mechanism"]).to_pylist()
+    marginals = lake.read(RECORD_MODEL, ["grant_id"]).to_pylist()
+    named = {row["grant_id"]: row["mechanism"] for row in statistics}
+    return {**named, **{row["grant_id"]: _MARGINAL_MECHANISM for row in marginals}}
+
+
 def _make_card(release: Release, settings: Settings, ledger: LedgerState, support: Support) -> ClaimCard:
     tables = tuple(table.spec.full_name for table in release.tables)
-    product = Product(release.product, release.release_id, tables, support.grants, support.mechanisms)
+    product = Product(release.product, release.release_id, tables, support.grants, ledger.mechanisms)
     public = [_to_figure(row) for row in support.figures if row["basis"] == PUBLIC]
     return make_card(
         product,

@@ -64,7 +64,6 @@ def offer_statistics(lake: Lake, settings: Settings, ledger: LedgerState) -> Can
     asks = {row["ask_id"] for row in rows}
     support = Support(
         grants=grants,
-        mechanisms={row["grant_id"]: row["mechanism"] for row in rows},
         figures=_figures_about(lake, settings, asks),
     )
     release = Release(STATISTICS, (_released(RELEASED_STATISTICS, rows),), POLICY, gates, settings.conf_hash)
@@ -96,7 +95,6 @@ def offer_synthetic(
     grants = {row["grant_id"] for row in marginals} | ({checkpoint["grant_id"]} if checkpoint else set())
     support = Support(
         grants=frozenset(grants),
-        mechanisms={row["grant_id"]: "discrete Gaussian" for row in marginals},
         figures=figures,
         public_inputs={f"{row['generator']}:{row['model']}": "" for row in notes},
     )

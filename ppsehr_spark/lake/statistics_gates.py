@@ -17,8 +17,9 @@ from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.lake.claim_store import LedgerState
 from ppsehr_spark.privacy.book import Entry
 from ppsehr_spark.privacy.catalogue import CATALOGUE_FILE, QUANTILE
-from ppsehr_spark.privacy.events import PureEpsilon, ZeroConcentrated, decode_event
+from ppsehr_spark.privacy.events import PureEpsilon, ZeroConcentrated, decode_event, encode_event
 from ppsehr_spark.privacy.releases import bound_noise
+from ppsehr_spark.privacy.training_plan import executed_from_json, plan_from_json
 from ppsehr_spark.privacy.units import ContributionBounds
 
 Row = Mapping[str, Any]
@@ -69,12 +70,34 @@ def judge_marginals(rows: Sequence[Row], ledger: LedgerState) -> PpsehrError | N
 
 
 def judge_checkpoint(row: Row | None, ledger: LedgerState) -> PpsehrError | None:
-    """The refusal when a trained generator was not paid for as what it says it is: ``UNPAID_CHECKPOINT``."""
+    """The refusal when a trained generator is not the one that was paid for and trained as planned.
+
+    Codes: ``UNPAID_CHECKPOINT``, ``PLAN_NOT_EXECUTED``.
+    """
     entry = ledger.committed.get(row["grant_id"]) if row else None
-    if row is None or entry is None or entry.run_id != row["ask_id"] or entry.event != row["event"]:
+    if row is None or entry is None or not _is_bought(row, entry):
         hint = "the checkpoint has no committed grant over its own event; run train again"
         return QualityGateError("UNPAID_CHECKPOINT", hint=hint)
+    try:
+        executed_from_json(row["accountant"]).require_plan(plan_from_json(row["plan"]))
+    except PpsehrError as error:
+        return QualityGateError("PLAN_NOT_EXECUTED", reason=error.code, hint="run train again")
     return None
+
+
+def _is_bought(row: Row, entry: Entry) -> bool:
+    """Question, event, plan and weights are those of the ledger row."""
+    value = json.loads(entry.released or "null")
+    known = value if isinstance(value, dict) else {}
+    is_same = all(known.get(name) == row[name] for name in ("checkpoint_id", "weights_hash", "accountant"))
+    return is_same and entry.run_id == row["ask_id"] and entry.event == row["event"] == _planned_event(row["plan"])
+
+
+def _planned_event(plan: str) -> str:
+    try:
+        return encode_event(plan_from_json(plan).event)
+    except PpsehrError:
+        return ""
 
 
 def _is_paid(row: Row, entry: Entry | None) -> bool:

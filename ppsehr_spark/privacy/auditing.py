@@ -12,7 +12,8 @@ Two bounds, both at 95%:
 * guesses (Steinke, Nasr and Jagielski 2023, "Privacy auditing with one (1) training run", Theorem 5.2): who is in was
   decided by a coin per patient, so each correct guess has odds of at most e^epsilon times those of the coin. Valid for
   one run. The theorem has fair coins; for a coin that keeps a patient with another rate the odds are weighted with it,
-  and its factor 2 before delta becomes 1 / min(rate, 1 - rate).
+  and its factor 2 before delta becomes 1 / min(rate, 1 - rate). Where more of one side was scored than the coin gives,
+  guesses of that side are weighted with the greater share, so that mere guessing proves nothing.
 """
 
 from __future__ import annotations
@@ -84,12 +85,14 @@ def audit_scores(
         raise UsageError("AUDIT_SCORES", field="inclusion_rate", hint="a chance between 0 and 1, both excluded")
     tests = [*_rank_tests(outside, inside), *_rank_tests(-inside, -outside)]
     each = error_rate / 2 / len(tests)
+    share = len(inside) / (len(inside) + len(outside))
+    rates = (max(inclusion_rate, share), max(1 - inclusion_rate, 1 - share))
     below, above = -np.ones(len(outside)), np.ones(len(inside))
     perfect = [*_rank_tests(below, above), *_rank_tests(-above, -below)]  # as if every member scored higher
     counts = [count for count in _powers_of_two(len(inside) + len(outside)) if count <= _MOST_GUESSES]
     return Audit(
         by_rates=max(bound_by_rates(*test, delta=delta, error_rate=each) for test in tests),
-        by_guesses=_bound_guesses(inside, outside, counts, delta, inclusion_rate, error_rate / 2),
+        by_guesses=_bound_guesses(inside, outside, counts, delta, rates, error_rate / 2),
         most_provable=max(bound_by_rates(*test, delta=delta, error_rate=each) for test in perfect),
         n_members=len(inside),
         n_others=len(outside),
@@ -117,7 +120,7 @@ def bound_by_guesses(
     n_out: int,
     n_patients: int,
     delta: float,
-    inclusion_rate: float,
+    rates: tuple[float, float],
     error_rate: float = ERROR_RATE,
 ) -> float:
     """The greatest epsilon that so many correct guesses refute, 0 when they refute none.
@@ -125,26 +128,25 @@ def bound_by_guesses(
     Args:
         n_in, n_out: guesses "was in" and "was out"; all other patients are passed over.
         n_patients: patients whose membership was drawn, guessed or not.
+        rates: chance that a patient is in, and that one is out, before anything is known; in (0, 1).
     """
 
     def p_value(epsilon: float) -> float:
-        return _chance_of_correct(
-            n_correct, n_in, n_out, n_patients, epsilon=epsilon, delta=delta, inclusion_rate=inclusion_rate
-        )
+        return _chance_of_correct(n_correct, n_in, n_out, n_patients, epsilon=epsilon, delta=delta, rates=rates)
 
     return _largest_refuted(p_value, error_rate)
 
 
 def _chance_of_correct(
-    n_correct: int, n_in: int, n_out: int, n_patients: int, *, epsilon: float, delta: float, inclusion_rate: float
+    n_correct: int, n_in: int, n_out: int, n_patients: int, *, epsilon: float, delta: float, rates: tuple[float, float]
 ) -> float:
     """At most how likely so many correct guesses are under (epsilon, delta)."""
-    odds = inclusion_rate / (1 - inclusion_rate)
-    chances = _sum_of_binomials(n_in, _from_odds(odds, epsilon), n_out, _from_odds(1 / odds, epsilon))
+    chance_in, chance_out = (_from_odds(rate / (1 - rate), epsilon) for rate in rates)
+    chances = _sum_of_binomials(n_in, chance_in, n_out, chance_out)
     at_least = np.cumsum(chances[::-1])[::-1]
     below = np.cumsum(chances[:n_correct][::-1])  # chance of n_correct - i .. n_correct - 1, i = 1, 2, ...
     steepest = float(np.max(below / np.arange(1, n_correct + 1))) if n_correct else 0.0
-    slack = steepest * delta * n_patients / min(inclusion_rate, 1 - inclusion_rate)
+    slack = steepest * delta * n_patients / min(*rates, *(1 - rate for rate in rates))
     return min(1.0, float(at_least[n_correct]) + slack)
 
 
@@ -178,7 +180,7 @@ def _largest_refuted(p_value: Callable[[float], float], error_rate: float) -> fl
 
 
 def _bound_guesses(
-    inside: Array, outside: Array, counts: Sequence[int], delta: float, inclusion_rate: float, error_rate: float
+    inside: Array, outside: Array, counts: Sequence[int], delta: float, rates: tuple[float, float], error_rate: float
 ) -> float:
     """The best bound over guess counts that were fixed beforehand, for guesses "in", "out" and both."""
     scores = np.concatenate([inside, outside])
@@ -196,7 +198,7 @@ def _bound_guesses(
                 n_out=n_out,
                 n_patients=len(scores),
                 delta=delta,
-                inclusion_rate=inclusion_rate,
+                rates=rates,
                 error_rate=error_rate / len(plans),
             )
         )
