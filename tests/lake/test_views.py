@@ -52,7 +52,7 @@ _EXPECTED: dict[int, list[Any]] = {
     10: [
         ("marginal_distance", "department", 0.12, None, None, 0.6, True, "public"),
         ("marginal_distance", "sex", 0.05, None, None, 0.6, True, "public"),
-        ("note_agreement", "", 1.0, None, None, 0.8, True, "public"),
+        ("record_agreement", "", 1.0, None, None, 0.8, True, "public"),
     ],
 }
 

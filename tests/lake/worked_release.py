@@ -139,7 +139,7 @@ def _figure(metric: str, part: str, value: float, basis: str, limit: float | Non
 _FIGURES = [
     _figure("marginal_distance", "department", 0.12, "public", 0.6),
     _figure("marginal_distance", "sex", 0.05, "public", 0.6),
-    _figure("note_agreement", "", 1.0, "public", 0.8),
+    _figure("record_agreement", "", 1.0, "public", 0.8),
 ]
 _ATTACK = _figure("membership_auc", "", 0.55, "internal", 0.75)
 _CARD = {
