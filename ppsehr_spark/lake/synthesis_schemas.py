@@ -8,6 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ppsehr_spark.lake.table_spec import KEY_COLUMNS as _KEY
+from ppsehr_spark.lake.table_spec import UTC as _UTC
 from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.table_spec import make_column as _column
 
@@ -73,7 +74,12 @@ _NOTE_COLUMNS = [
 ]
 SYNTHETIC_PATIENTS = TableSpec(
     "protected", "synthetic_patients", "synthetic patients | 合成患者",
-    pa.schema([*_PATIENT_COLUMNS, _column("model_id", pa.string(), "record model"), _KEY["run_id"]]),
+    pa.schema([
+        *_PATIENT_COLUMNS,
+        _column("model_id", pa.string(), "record model"),
+        _column("synthesized_at", _UTC, "when the patients of this data set were drawn"),
+        _KEY["run_id"],
+    ]),
     ("dataset_id", "synthetic_patient_id"), "synthesize", "deltalake",
 )  # fmt: skip
 SYNTHETIC_ENCOUNTERS = TableSpec(
