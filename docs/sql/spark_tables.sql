@@ -578,6 +578,7 @@ CREATE TABLE IF NOT EXISTS protected.synthetic_patients (
   `birth_year` INT COMMENT 'year of birth',
   `n_encounters` INT COMMENT 'visits of this patient',
   `model_id` STRING COMMENT 'record model',
+  `synthesized_at` TIMESTAMP COMMENT 'when the patients of this data set were drawn',
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
 ) USING delta
 COMMENT 'synthetic patients | 合成患者'

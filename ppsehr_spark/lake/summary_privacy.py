@@ -28,7 +28,7 @@ _N_SHOWN_STATISTICS = 3
 _N_SHOWN_PATIENTS = 2
 
 _PATIENTS_SQL = f"""
-WITH newest AS (SELECT dataset_id FROM patients ORDER BY run_id DESC, dataset_id DESC LIMIT 1),
+WITH newest AS (SELECT dataset_id FROM patients ORDER BY synthesized_at DESC, dataset_id LIMIT 1),
 passed AS (
   SELECT p.synthetic_patient_id, p.sex, p.birth_year, p.n_encounters, e.encounter_type, e.department,
          e.diagnosis_code, e.diagnosis_name, e.age_years, e.admitted_on, e.discharged_on, n.note_type, n.text,
@@ -42,7 +42,7 @@ SELECT * FROM passed WHERE place = 1 ORDER BY synthetic_patient_id LIMIT {_N_SHO
 """
 _OUTCOMES_SQL = """
 SELECT n.outcome AS outcome, count(*) AS n_notes FROM notes n
-WHERE n.dataset_id = (SELECT dataset_id FROM patients ORDER BY run_id DESC, dataset_id DESC LIMIT 1)
+WHERE n.dataset_id = (SELECT dataset_id FROM patients ORDER BY synthesized_at DESC, dataset_id LIMIT 1)
 GROUP BY n.outcome ORDER BY n_notes DESC, outcome
 """
 _FIGURES_SQL = """

@@ -155,7 +155,7 @@ def build_rows(grants: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     statistics = _statistics(grants)
     return {
         "protected.dp_statistics": [{**row, "table_versions": "{}", **_RUN} for row in statistics],
-        "protected.synthetic_patients": [{**row, "model_id": "m1", **_RUN} for row in _PATIENTS],
+        "protected.synthetic_patients": _drawn("d1", 7) + _drawn("d0", 6),
         "protected.synthetic_encounters": [{**row, **_RUN} for row in _ENCOUNTERS],
         "protected.synthetic_notes": [{**_check(at), **_RUN} for at in (1, 2, 3)],
         "protected.evaluations": [{**row, **_RUN} for row in (*_FIGURES, _ATTACK)],
@@ -173,6 +173,11 @@ def build_rows(grants: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             for table, release, month, n_rows in _CATALOGUE
         ],
     }  # fmt: skip
+
+
+def _drawn(dataset: str, month: int) -> list[dict[str, Any]]:
+    about = {"dataset_id": dataset, "model_id": "m1", "synthesized_at": datetime(2024, month, 1, tzinfo=UTC)}
+    return [{**row, **about, **_RUN} for row in _PATIENTS]
 
 
 def _release(release: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
