@@ -12,9 +12,11 @@ import pytest
 from deltalake import write_deltalake
 
 from ppsehr_spark.config import Settings, load_settings
+from ppsehr_spark.lake.evaluations import evaluate_lake
 from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.tables import Lake
+from tests.lake.dp_lake import RUN_ID, fill_privacy_half
 from tests.lake.worked_release import build_rows, spend_budget
 from tests.lake.worked_rows import WORKED_ROWS
 
@@ -62,6 +64,21 @@ def _published_folder(tmp_path_factory: pytest.TempPathFactory, _worked_folder: 
 def published_lake(lake: Lake, _published_folder: Path) -> Lake:
     """The worked lake with its second half: statistics, synthetic patients, figures, and what was published of them."""
     shutil.copytree(_published_folder, lake.uri)
+    return lake
+
+
+@pytest.fixture(scope="session")
+def _dp_folder(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Path:
+    folder = tmp_path_factory.mktemp("dp") / "lake"
+    fill_privacy_half(Lake(str(folder)), settings)
+    evaluate_lake(Lake(str(folder)), settings, run_id=RUN_ID)
+    return folder
+
+
+@pytest.fixture
+def dp_lake(lake: Lake, _dp_folder: Path) -> Lake:
+    """The privacy half by the real ledger and noise, evaluated; no notes and nothing published."""
+    shutil.copytree(_dp_folder, lake.uri)
     return lake
 
 

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
+from jobs.evaluate import STAGE as EVALUATE
 from jobs.publish import STAGE
 from ppsehr_spark.lake.audit_log import verify_chain
-from ppsehr_spark.lake.schemas import PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, TABLES
+from ppsehr_spark.lake.schemas import (
+    DP_STATISTICS,
+    PROTECTED_NOTES,
+    RELEASED_NOTES,
+    RELEASED_STATISTICS,
+    RELEASES,
+    RUNS,
+    TABLES,
+)
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import run_job
 from tests.lake.worked_rows import WORKED_ROWS
@@ -98,3 +107,23 @@ def test_an_unwithheld_note_reaches_the_release_when_its_text_is_mended(
     fill(PROTECTED_NOTES, rows)
     assert _publish(unreleased, tmp_path) == 0
     assert sorted(unreleased.read(RELEASES)["n_rows"].to_pylist()) == [3, 4]
+
+
+def test_a_refused_product_is_named_and_does_not_hold_back_the_others(
+    dp_lake: Lake, fill: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("phi.notes", "phi.annotations", "protected.notes"):
+        fill(TABLES[name], WORKED_ROWS[name])
+    statistics = dp_lake.read(DP_STATISTICS).to_pylist()
+    fill(DP_STATISTICS, [{**row, "value": row["value"] + 1} for row in statistics])
+    assert _publish(dp_lake, tmp_path) == 4
+    message = capsys.readouterr().err
+    assert "dp_statistics refused: STATISTIC_DIFFERS n_rows=5" in message and "publish: notes" in message
+    # figures are about other table versions now, so the data set waits for them
+    assert "synthetic refused: EVALUATION_GATE" in message
+    assert dp_lake.read(RELEASED_NOTES).num_rows == 4 and dp_lake.version(RELEASED_STATISTICS) is None
+    assert dp_lake.read(RUNS).num_rows == 0
+    fill(DP_STATISTICS, statistics)
+    assert run_job(EVALUATE, ["--lake", dp_lake.uri, "--set", f"identity.key_file={tmp_path / 'key'}"]) == 0
+    assert _publish(dp_lake, tmp_path) == 0
+    assert "n_products=3" in capsys.readouterr().err
