@@ -113,7 +113,7 @@ class TrainSettings:
     sampling_rate: float = 0.1
     n_steps: int = 40
     clip_norm: float = 1.0
-    learning_rate: float = 0.003
+    learning_rate: float = 0.01
     expected_patients: int = 12
     max_notes_per_patient: int = 2
     max_note_tokens: int = 96
@@ -135,7 +135,9 @@ class SynthesizeSettings:
     generator: str = "public"
     engine: str = "vllm"
     token_budget: int = 12_000
-    max_note_tokens: int = 96
+    max_note_tokens: int = 80
+    temperature: float = 0.7
+    notes_per_unit: int = 16
     n_actors: int = 1
     cpus_per_actor: float = 1.0
     gpus_per_actor: float = 0.0
@@ -148,7 +150,7 @@ class PublishSettings:
     max_open_share: float = 1.0
     max_note_leak_share: float = 1.0
     min_agreement: float = 0.8
-    max_marginal_distance: float = 0.6
+    max_marginal_distance: float = 0.2
     max_membership_auc: float = 0.75
 
 

@@ -61,8 +61,8 @@ class MarginalFidelity:
 
     @property
     def excess(self) -> float:
-        """What the floor does not explain, 0 or more."""
-        return max(0.0, self.distance - self.floor)
+        """What noise and sample size cannot explain: the distance beyond ``floor_high``, 0 or more."""
+        return max(0.0, self.distance - self.floor_high)
 
 
 def compute_distance(first: Array, second: Array) -> float:

@@ -93,7 +93,7 @@ def measure_records(
         place = {"subject": dataset_id, "slice": each.name, "n": each.n_synthetic}
         figures += [
             Measured(metric="marginal_distance", value=each.distance, **place),
-            Measured(metric="marginal_floor", value=each.floor, low=each.sample_floor, high=each.floor_high, **place),
+            Measured(metric="marginal_floor", value=each.floor, high=each.floor_high, **place),
             Measured(metric="marginal_noise_floor", value=each.noise_floor, **place),
             Measured(metric="marginal_excess", value=each.excess, **place),
         ]
