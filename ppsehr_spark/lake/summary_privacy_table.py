@@ -60,6 +60,8 @@ def _statistics(privacy: PrivacySummary) -> Iterator[str]:
 def _patients(privacy: PrivacySummary) -> Iterator[str]:
     outcomes = ", ".join(f"{name} {n}" for name, n in (privacy.outcomes or {}).items())
     yield f"Synthetic patients (notes: {outcomes})" if outcomes else "Synthetic patients"
+    if outcomes and not privacy.patients:
+        yield "  no note passed every check"
     for row in privacy.patients:
         sex = {"F": "女", "M": "男"}.get(row["sex"], "")
         visit = f"{row['encounter_type']} {row['department']} {row['diagnosis_name']} ({row['diagnosis_code']})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.privacy.verification import verify_entries
 
 pytestmark = [pytest.mark.submit, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -67,6 +70,24 @@ def test_a_killed_run_goes_on_to_a_release_with_its_summary(
     assert sorted(packed) == sorted(segments) == sorted(set(segments)), "every segment once, in one unit"
 
 
+def test_the_privacy_half_ends_in_releases_with_their_claim_cards(
+    finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
+) -> None:
+    base, (_, again) = finished
+    lake = Lake(str(base / "lake"))
+    products = {row["table"]: row["release_id"] for row in lake.read(schemas.RELEASES).to_pylist()}
+    assert {"release.notes", "release.dp_statistics", "release.synthetic_patients"} <= set(products)
+    for heading in ("Privacy budget (epsilon)", "Spent on", "DP statistics", "Synthetic patients", "Evaluation"):
+        assert f"\n{heading}" in again.stdout
+    for release_id in set(products.values()):
+        path = base / "lake" / "release" / f"claim_{release_id}.json"
+        assert json.loads(path.read_text(encoding="utf-8"))
+        assert f"claim_{release_id}.json" in again.stdout
+    purposes = {entry.purpose for entry in read_entries(lake) if entry.kind == "commit"}
+    assert purposes == {"statistics", "record_model", "training"}
+    assert not verify_entries(read_entries(lake)).faults
+
+
 def test_nothing_a_process_said_and_nothing_outside_phi_columns_shows_a_canary(
     finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
 ) -> None:
@@ -79,16 +100,18 @@ def test_nothing_a_process_said_and_nothing_outside_phi_columns_shows_a_canary(
     said = "".join(run.stdout + run.stderr for run in runs)
     logs = [path.read_bytes() for path in (base / "lake").rglob("_delta_log/*") if path.is_file()]
     released = (base / "lake").rglob("release/**/*.json")
+    left = [spec for spec in schemas.TABLES.values() if spec.zone == "release"]
+    shown = [repr(Lake(str(base / "lake")).read(spec).to_pylist()) for spec in left]
+    assert len(shown) > 5 and all(len(text) > 2 for text in shown[:2])
     for canary in planted:
         assert canary not in said
+        assert not any(canary in text for text in shown)
         assert not any(canary.encode() in log for log in [*logs, *(p.read_bytes() for p in released)])
 
 
 def test_every_bad_row_the_simulator_wrote_is_a_reject(
     finished: tuple[Path, list[subprocess.CompletedProcess[str]]],
 ) -> None:
-    import json
-
     base, _ = finished
     expected = json.loads((base / "source" / "bad_rows.json").read_text(encoding="utf-8"))
     rejects = Lake(str(base / "lake")).read(schemas.REJECTS).to_pylist()

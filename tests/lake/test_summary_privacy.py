@@ -110,6 +110,7 @@ def test_a_dropped_note_is_never_shown(published_lake: Lake, settings: Settings)
     write_deltalake(published_lake.table_uri(SYNTHETIC_NOTES), table, mode="overwrite")
     text = "\n".join(_lines(published_lake, settings))
     assert "泄漏" not in text and "sp1" not in text
+    assert "Synthetic patients (notes: PHI 3)\n  no note passed every check\n" in text
     assert summarise_lake(published_lake, settings).privacy.outcomes == {"PHI": 3}
 
 
