@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT
 from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.lake.claim_store import LedgerState
 from ppsehr_spark.privacy.book import Entry
@@ -21,8 +23,11 @@ from ppsehr_spark.privacy.events import PureEpsilon, ZeroConcentrated, decode_ev
 from ppsehr_spark.privacy.releases import bound_noise
 from ppsehr_spark.privacy.training_plan import executed_from_json, plan_from_json
 from ppsehr_spark.privacy.units import ContributionBounds
+from ppsehr_spark.synthesis.records.plan import PLAN_FILE
 
 Row = Mapping[str, Any]
+#: Bins, tiers and quantiles: ``7``, ``2-3``, ``31+``, ``P25``.
+_NUMBER_LABEL = re.compile(r"P?\d+(\.\d+)?(-\d+|\+)?")
 
 
 def judge_ledger(ledger: LedgerState) -> PpsehrError | None:
@@ -39,7 +44,7 @@ def judge_statistics(rows: Sequence[Row], ledger: LedgerState, files: Mapping[st
     """The refusal when a released cell is not what a committed grant released under its query.
 
     Codes: ``UNPAID_STATISTIC`` (no committed grant under this question), ``STATISTIC_DIFFERS`` (value, interval or
-    number of cells is not the ledger's).
+    number of cells is not the ledger's), ``STATISTIC_LABEL`` (a word beside the figures that no public list holds).
     """
     committed = ledger.committed
     unpaid = [row for row in rows if not _is_paid(row, committed.get(row["grant_id"]))]
@@ -52,6 +57,11 @@ def judge_statistics(rows: Sequence[Row], ledger: LedgerState, files: Mapping[st
     if n_different or n_short:
         hint = "protected.dp_statistics does not say what the ledger released; run stats again"
         return QualityGateError("STATISTIC_DIFFERS", n_rows=n_different, n_releases=n_short, hint=hint)
+    words = _read_public_words(files)
+    n_private = sum(not all(label in words or _NUMBER_LABEL.fullmatch(label) for label in _labels(row)) for row in rows)
+    if n_private:
+        hint = "a label stands in no file of conf; run stats again with these code lists"
+        return QualityGateError("STATISTIC_LABEL", n_rows=n_private, hint=hint)
     return None
 
 
@@ -146,6 +156,32 @@ def _released(entry: Entry) -> list[int]:
 
 def _label(row: Row) -> str:
     return next((key["value"] for key in row["group_keys"] or [] if key["name"] == QUANTILE), "")
+
+
+def _labels(row: Row) -> list[str]:
+    """Every word that would leave beside the figures."""
+    keys = [(key["name"] or "", key["value"] or "") for key in row["group_keys"] or []]
+    return [row["title"] or "", row["unit"] or "", *(word for pair in keys for word in pair)]
+
+
+def _read_public_words(files: Mapping[str, str]) -> set[str]:
+    """Fields of the code lists, ids of the categories and strings of the catalogue."""
+    words = {OTHER_DEPARTMENT, OTHER_CHAPTER, QUANTILE, "category", "tier", "-", ""}
+    for path, text in files.items():
+        if path.startswith("codelists/"):
+            words.update(field.strip() for line in text.splitlines() for field in line.split("\t"))
+        elif path.startswith("categories/"):
+            words.add(path.removeprefix("categories/").removesuffix(".toml"))
+    for path in (CATALOGUE_FILE, PLAN_FILE):
+        words.update(_strings(tomllib.loads(files.get(path, ""))))
+    return words
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _strings(inner)
 
 
 def _read_grids(files: Mapping[str, str]) -> dict[str, range]:

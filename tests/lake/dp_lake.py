@@ -32,7 +32,7 @@ from ppsehr_spark.synthesis.records import (
 
 STATS_ASK, MODEL_ID, TRAIN_ASK = "stats-a", "fit-a", "train-a"
 DATASET_ID, CHECKPOINT_ID = "dataset-a", "checkpoint-a"
-DEPARTMENTS = ("心血管内科", "普通外科", "其他科室")
+DEPARTMENTS = ("心血管内科", "普外科", "其他科室")
 RUN_ID = "r1"
 #: Multiplier 2 over 40 steps at rate 0.1: epsilon 1.4 at delta 1e-7.
 PLAN = TrainingPlan(
@@ -70,7 +70,7 @@ def make_patient(number: int) -> SyntheticPatient:
 
 def _make_visit(patient: str, position: int, day: date, *, is_woman: bool) -> SyntheticEncounter:
     department, code, name = (
-        ("心血管内科", "I10.x00", "高血压病") if is_woman else ("普通外科", "K35.800", "急性阑尾炎")
+        ("心血管内科", "I10.x00", "高血压病") if is_woman else ("普外科", "K35.800", "急性阑尾炎")
     )
     return SyntheticEncounter(
         synthetic_encounter_id=f"{patient}v{position}",

@@ -144,6 +144,11 @@ def _show_exact_interval(rows: Rows) -> None:
     next(row for row in rows if row["kind"] == "count")["low"] += 1
 
 
+def _name_cell(rows: Rows) -> None:
+    cell = next(row for row in rows if row["kind"] == "count")
+    cell["group_keys"] = [{"name": "department", "value": "周若彤"}]
+
+
 def _drop_cell(rows: Rows) -> None:
     rows.remove(next(row for row in rows if row["kind"] == "count" and row["cell"] == 1))
 
@@ -163,6 +168,8 @@ def _borrow_grant(rows: Rows) -> None:
         (_spoil_quantile, "STATISTIC_DIFFERS"),
         (_show_exact_interval, "STATISTIC_DIFFERS"),
         (_drop_cell, "STATISTIC_DIFFERS"),
+        (_name_cell, "STATISTIC_LABEL"),
+        (lambda rows: rows[0].update(title="张三"), "STATISTIC_LABEL"),
         (_take_another_grant, "UNPAID_STATISTIC"),
         (_borrow_grant, "UNPAID_STATISTIC"),
     ],
