@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeAlias
 from ppsehr_spark.errors import BudgetRefusedError, QualityGateError, UsageError
 from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.book import COMMIT, RELEASE, RESERVE, Book, Entry, read_book
-from ppsehr_spark.privacy.events import Event, decode_event, encode_event
+from ppsehr_spark.privacy.events import Composed, Event, decode_event, encode_event
 from ppsehr_spark.privacy.grants import Grant, Query, mint_grant, redeem_grant, require_minted
 from ppsehr_spark.privacy.policy import Cap, Policy, encode_policy
 
@@ -128,6 +128,24 @@ class Ledger:
         self.store.extend(
             RELEASE, lambda entries: self._conclude(read_book(entries), grant, kind=RELEASE, released=None)
         )
+
+    def require_room(self, queries: Sequence[Query]) -> None:
+        """Refuse now what could not all be admitted one after the other, finished questions aside.
+
+        Nothing is set aside: for a caller who reserves step by step, so that a crash costs one step, and still wants
+        the refusal before any data are read.
+
+        Args:
+            queries: of one scope.
+
+        Raises:
+            BudgetRefusedError: as ``reserve`` would for all of them in one.
+        """
+        book = read_book(self.store.entries())
+        asked = [query for query in queries if (query.run_id, query.name) not in book.finished]
+        if asked:
+            together = replace(asked[0], event=Composed(tuple(query.event for query in asked)))
+            self._admit(book, _new_entry(together, "", self.policy))
 
     def balances(self) -> list[Balance]:
         """What is spent and left under every cap."""

@@ -104,8 +104,7 @@ class RecordDomain:
 
     def values(self, attribute: str) -> tuple[str, ...]:
         """Values of an attribute in the order of its cells, ``OTHER`` last where it has one."""
-        listed = self._listed[attribute]
-        return listed if attribute in _WITHOUT_OTHER else (*listed, OTHER)
+        return self._values[attribute]
 
     def n_listed(self, attribute: str) -> int:
         """How many values may be drawn; they come first."""
@@ -118,6 +117,10 @@ class RecordDomain:
     def cell(self, attribute: str, value: str) -> int:
         """Place of a value; the last one for a value that is not listed."""
         return self._places[attribute].get(value, len(self.values(attribute)) - 1)
+
+    @cached_property
+    def _values(self) -> dict[str, tuple[str, ...]]:
+        return {name: values if name in _WITHOUT_OTHER else (*values, OTHER) for name, values in self._listed.items()}
 
     @cached_property
     def _places(self) -> dict[str, dict[str, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.privacy.asking import make_ask_id
 from ppsehr_spark.privacy.grants import Grant, Query
-from ppsehr_spark.privacy.ledger import Ledger, Value, answer_once
+from ppsehr_spark.privacy.ledger import Ledger, Released, Value, answer_once
 from ppsehr_spark.privacy.noise import draw_counts
 from ppsehr_spark.privacy.policy import Scope
 from ppsehr_spark.synthesis.records.domain import encode_domain
@@ -37,25 +37,28 @@ def release_marginals(
 ) -> tuple[ReleasedMarginal, ...]:
     """Every marginal of the plan, noised; what the ledger has released before is returned as it was.
 
+    Marginals are reserved one by one, so that a crash leaves one of them spent and not all.
+
     Raises:
-        BudgetRefusedError: before the data are read.
+        BudgetRefusedError: before the data are read, when the budget does not hold all that is still unanswered.
     """
+    queries = [Query(model_id, m.name, scope, plan.event_of(m), BOUNDS) for m in plan.marginals]
+    ledger.require_room(queries)
     counts = cache(tabulate)  # one pass over the data serves all marginals, after the first reservation
-    return tuple(_release(ledger, plan, marginal, model_id, scope, counts) for marginal in plan.marginals)
+    released = [answer_once(ledger, query, draw=lambda grant: _draw(counts(), grant)) for query in queries]
+    return tuple(_name(plan, m, answer) for m, answer in zip(plan.marginals, released, strict=True))
 
 
-def _release(
-    ledger: Ledger, plan: RecordPlan, marginal: Marginal, model_id: str, scope: Scope, counts: Tabulate
-) -> ReleasedMarginal:
-    def draw(grant: Grant) -> Value:
-        return draw_counts(counts()[marginal.name], grant=grant)
+def _draw(counts: Mapping[str, Sequence[int]], grant: Grant) -> Value:
+    return draw_counts(counts[grant.query.name], grant=grant)
 
-    query = Query(model_id, marginal.name, scope, plan.event_of(marginal), BOUNDS)
-    released = answer_once(ledger, query, draw=draw)
-    drawn = np.array(released.value, dtype=np.int64)
+
+def _name(plan: RecordPlan, marginal: Marginal, answer: Released) -> ReleasedMarginal:
+    """The released value with what it is about."""
+    drawn = np.array(answer.value, dtype=np.int64)
     if drawn.shape != (count_cells(marginal, plan.domain),):
         raise QualityGateError("RECORD_MODEL", marginal=marginal.name, hint="the released value has another shape")
     noise_scale, rho = plan.noise_scale_of(marginal), plan.rho_of(marginal)
     return ReleasedMarginal(
-        marginal.name, marginal.record, marginal.attributes, drawn, noise_scale, rho, released.grant_id
+        marginal.name, marginal.record, marginal.attributes, drawn, noise_scale, rho, answer.grant_id
     )

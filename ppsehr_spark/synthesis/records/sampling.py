@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +38,40 @@ def sample_patients(model: RecordModel, *, n_patients: int, seed: int) -> tuple[
     """
     if n_patients < 0 or seed < 0:
         raise UsageError("SAMPLE_SIZE", hint="number of patients and seed are 0 or more")
-    fits = _list_fitting(model.domain)
+    limits = _find_limits(model.domain)
     return tuple(
-        _Life(model, fits, np.random.default_rng([seed, at]), f"S{at + 1:06d}").live() for at in range(n_patients)
+        _Life(model, limits, np.random.default_rng([seed, at]), f"S{at + 1:06d}").live() for at in range(n_patients)
     )
 
 
-@lru_cache(maxsize=4)
-def _list_fitting(domain: RecordDomain) -> Mask:
-    """Which listed diagnosis fits some age of which band in which sex; axes sex, age band, diagnosis."""
-    fits = np.array([
-        [
-            [d.sex in ("", sex) and d.age_low <= band.high and band.low <= d.age_high for d in domain.diagnoses]
-            for band in domain.age_bands
-        ]
-        for sex in domain.values("sex")[: domain.n_listed("sex")]
-    ])  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class _Limits:
+    """The public limits as arrays over the listed diagnoses.
+
+    Attributes:
+        fits_sex: axes sex, diagnosis.
+        fits: axes sex, age band, diagnosis; true when some age of the band is allowed.
+        ages: lowest and highest age, one row each.
+        wait_days: axes earlier diagnosis, diagnosis.
+    """
+
+    fits_sex: Mask
+    fits: Mask
+    ages: NDArray[np.int64]
+    wait_days: NDArray[np.int64]
+
+
+def _find_limits(domain: RecordDomain) -> _Limits:
+    diagnoses, codes = domain.diagnoses, domain.codes
+    ages = np.array([[d.age_low for d in diagnoses], [d.age_high for d in diagnoses]])
+    sexes = domain.values("sex")[: domain.n_listed("sex")]
+    fits_sex = np.array([[d.sex in ("", sex) for d in diagnoses] for sex in sexes])
+    fits_age = np.array([(ages[0] <= band.high) & (band.low <= ages[1]) for band in domain.age_bands])
+    wait_days = np.array([[domain.rules.wait_days(previous, code) for code in codes] for previous in codes])
+    fits = fits_sex[:, None, :] & fits_age[None, :, :]
     if not fits.any():
         raise ConfigurationError("RECORD_MODEL", hint="no diagnosis of the public list fits any age band")
-    return fits
+    return _Limits(fits_sex, fits, ages, wait_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class _Life:
     """One patient's own source of randomness, and the model."""
 
     model: RecordModel
-    fits: Mask
+    limits: _Limits
     random: np.random.Generator
     patient_id: str
 
@@ -97,8 +111,8 @@ class _Life:
     def _begin(self) -> _Moment:
         """The person and the first visit."""
         domain, values = self.domain, dict[str, str]()
-        values["sex"] = self._pick(FIRST_VISIT, "sex", values, np.array(self.fits.any(axis=(1, 2))))
-        fits = self.fits[domain.cell("sex", values["sex"])]
+        values["sex"] = self._pick(FIRST_VISIT, "sex", values, np.array(self.limits.fits.any(axis=(1, 2))))
+        fits = self.limits.fits[domain.cell("sex", values["sex"])]
         values["age_band"] = self._pick(FIRST_VISIT, "age_band", values, np.array(fits.any(axis=1)))
         at = domain.cell("age_band", values["age_band"])
         values["diagnosis"] = self._pick(FIRST_VISIT, "diagnosis", values, fits[at])
@@ -154,15 +168,14 @@ class _Life:
 
     def _list_possible(self, moment: _Moment, *, admitted: date, age: int) -> Mask:
         """Which diagnoses this person can have on that day, after all earlier visits."""
-        rules = self.domain.rules
-        return np.array([
-            diagnosis.fits(sex=moment.sex, age_years=age)
-            and all(
-                (admitted - visit.discharged_on).days >= rules.wait_days(visit.diagnosis_code, diagnosis.code)
-                for visit in moment.visits
-            )
-            for diagnosis in self.domain.diagnoses
-        ])  # fmt: skip
+        limits, domain = self.limits, self.domain
+        possible: Mask = (
+            limits.fits_sex[domain.cell("sex", moment.sex)] & (limits.ages[0] <= age) & (age <= limits.ages[1])
+        )
+        for visit in moment.visits:
+            days = (admitted - visit.discharged_on).days
+            possible = possible & (limits.wait_days[domain.cell("diagnosis", visit.diagnosis_code)] <= days)
+        return possible
 
     def _draw_other_diagnosis(self, values: Mapping[str, str], possible: Mask) -> str:
         """A diagnosis other than the last one.
@@ -244,5 +257,5 @@ class _Life:
             sums = np.cumsum(np.where(allowed, weights, 0.0))
             if sums[-1] > 0:
                 at = int(np.searchsorted(sums, self.random.random() * sums[-1], side="right"))
-                return min(at, int(np.flatnonzero(np.diff(sums, prepend=0.0))[-1]))
+                return at if at < len(sums) else int(np.searchsorted(sums, sums[-1]))  # rounding, once in a blue moon
         raise ConfigurationError("RECORD_MODEL", hint="the public lists leave nothing to draw from")
