@@ -16,8 +16,8 @@ from ppsehr_spark.domain.codelists import CodeLists
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.training_plan import TrainingPlan
+from ray_actors.row_losses import row_losses
 from ray_actors.trained_model import load_checkpoint, read_plan
-from ray_actors.trainer import row_losses
 from ray_actors.training_data import Patient, is_held_out, order_by_hash, read_patients
 
 #: Patients scored on each side.

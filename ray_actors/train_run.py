@@ -47,6 +47,8 @@ from ppsehr_spark.privacy.units import ContributionBounds
 from ray_actors.training_data import pin_versions
 
 QUERY_NAME = "dp_sgd"
+#: What every rank runs, as ``module:function``.
+LOOP = "ray_actors.training_loop:run_rank"
 _ID_DIGITS = 16
 
 
@@ -132,7 +134,7 @@ def _train(
         base_model=_absolute(settings.train.base_model),
     )
     spec = TrainingSpec(
-        loop="ray_actors.training_loop:run_rank",
+        loop=LOOP,
         order=order.to_json(),
         n_workers=settings.train.n_workers,
         gpus_per_worker=settings.train.gpus_per_worker,

@@ -6,7 +6,7 @@ where patients come from. Reference: Abadi et al. 2016, Algorithm 1; McMahan et 
 Opacus gives per-row gradients (hooks on every layer, so that tied embeddings work) and clipping. Three of its parts do
 not fit and are replaced here: its samples are rows, ours are patients, so rows are merged before clipping; its noise
 comes from a torch generator of 32 seed bits, ours from the operating system; its distributed optimizer and samplers
-skip or repeat what a Poisson sample must not, so ranks only add up their sums.
+skip or repeat what a Poisson sample must not, so ranks only add up their noised sums.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from opacus.optimizers import DPOptimizer
 from ppsehr_spark.errors import ConfigurationError, QualityGateError
 from ppsehr_spark.privacy.training_plan import TrainingPlan
 from ray_actors.os_randomness import draw_normal
-from ray_actors.training_data import Patient, Row
-
-_NO_LABEL = -100
+from ray_actors.row_losses import row_losses
+from ray_actors.training_data import Patient
 
 
 class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no types
     """Opacus' clipping and accumulation; noise once per step for all ranks together.
 
-    ``add_up`` replaces the vector it is given by the sum over all ranks. Only the rank with ``is_noisy`` adds noise, of
-    exactly ``noise_multiplier * clip_norm``: the sum over ranks is noised once, whatever their number.
+    ``add_up`` replaces the vector it is given by the sum over all ranks. Each of ``n_ranks`` draws its equal part of
+    the variance, so that the sum carries noise of exactly ``noise_multiplier * clip_norm``, however many they are.
     """
 
     def __init__(
-        self, optimizer: Any, *, plan: TrainingPlan, add_up: Callable[[torch.Tensor], None], is_noisy: bool
+        self, optimizer: Any, *, plan: TrainingPlan, add_up: Callable[[torch.Tensor], None], n_ranks: int
     ) -> None:
         super().__init__(
             optimizer,
@@ -44,7 +43,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no type
             expected_batch_size=plan.expected_patients,
         )
         self._add_up = add_up
-        self._noise_std = plan.noise_multiplier * plan.clip_norm if is_noisy else 0.0
+        self._noise_std = plan.noise_multiplier * plan.clip_norm / n_ranks**0.5
 
     def finish_step(self) -> None:
         """Noise, sum over ranks, divide by the public number of patients, step; a rank without patients adds zeros."""
@@ -91,7 +90,7 @@ def make_trainer(
     pad_id: int,
     physical_rows: int,
     add_up: Callable[[torch.Tensor], None],
-    is_noisy: bool,
+    n_ranks: int,
 ) -> PatientTrainer:
     """Wrap a model for per-row gradients.
 
@@ -101,7 +100,7 @@ def make_trainer(
     require_independent_rows(model)
     wrapped = GradSampleModule(model.train(), loss_reduction="sum")
     inner = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=plan.learning_rate)
-    optimizer = PatientOptimizer(inner, plan=plan, add_up=add_up, is_noisy=is_noisy)
+    optimizer = PatientOptimizer(inner, plan=plan, add_up=add_up, n_ranks=n_ranks)
     return PatientTrainer(wrapped, optimizer, pad_id, physical_rows)
 
 
@@ -127,28 +126,9 @@ def per_patient_gradients(model: Any, patients: Sequence[Patient], *, pad_id: in
     for parameter in (p for p in model.parameters() if p.requires_grad):
         per_row = _stacked(parameter.grad_sample)
         merged = per_row.new_zeros((len(patients), *per_row.shape[1:]))
-        parameter.grad_sample = merged.index_add_(0, owner.to(per_row.device), per_row)
-
-
-def row_losses(model: Any, rows: Sequence[Row], *, pad_id: int) -> torch.Tensor:
-    """Mean negative log-likelihood per note token of each row, in nats; the header is read, not predicted.
-
-    Rows are padded on the right, where a causal model never looks back from, and padding has no label: a row's loss
-    is the same alone and in company.
-    """
-    device = next(model.parameters()).device
-    longest = max(len(row.tokens) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id)
-    labels = torch.full((len(rows), longest), _NO_LABEL)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.tokens)] = torch.tensor(row.tokens)
-        labels[i, row.n_header : len(row.tokens)] = torch.tensor(row.tokens[row.n_header :])
-    logits = model(input_ids=ids.to(device), use_cache=False).logits[:, :-1].float()
-    targets = labels[:, 1:].to(device)
-    token_losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), targets, ignore_index=_NO_LABEL, reduction="none"
-    )
-    return token_losses.sum(dim=1) / (targets != _NO_LABEL).sum(dim=1)
+        merged.index_add_(0, owner.to(per_row.device), per_row)
+        # infinity times a clip factor is not a number: one patient could then spoil the sum beyond every bound
+        parameter.grad_sample = torch.nan_to_num_(merged, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def split_rows(patients: Sequence[Patient], *, physical_rows: int) -> Iterator[list[Patient]]:

@@ -88,7 +88,7 @@ def run_rank(order_json: str, workplace: Workplace) -> None:
         pad_id=trained.codec.pad_id,
         physical_rows=settings.train.physical_rows,
         add_up=_add_up_ranks if workplace.world_size > 1 else lambda total: None,
-        is_noisy=workplace.rank == 0,
+        n_ranks=workplace.world_size,
     )
     if workplace.restored:
         _restore_optimizer(trainer, workplace.restored)
