@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ppsehr_spark.domain.segments import OK
-from ray_actors.annotator import UnitResult, Usage
+from ray_actors.annotator import UnitResult
+from ray_actors.usage import Usage
 
 
 @dataclass

@@ -25,32 +25,10 @@ from ray_actors.answers import (
     segment_of,
 )
 from ray_actors.engine import Engine, Prompt, Reply, load_engine
+from ray_actors.usage import FRAME_TOKENS, Usage
 
 #: Engine errors that the same prompt would meet again: a row is written. Any other one leaves the segment open.
 PERMANENT_ERRORS = frozenset({"PROMPT_TOO_LONG"})
-#: Tokens a prompt costs beyond its body: chat template, and the part of the prefix beyond its last whole cache block.
-_FRAME_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens sent, those of them served from the prefix cache, and tokens generated."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-
-    @property
-    def charged(self) -> int:
-        """What counts against the budget: prompt tokens that were computed, and output tokens."""
-        return self.prompt_tokens - self.cached_tokens + self.output_tokens
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.output_tokens + other.output_tokens,
-        )
 
 
 @dataclass
@@ -157,7 +135,7 @@ class Annotator:
         new = {q.prefix for q, _ in questions} - self._known_prefixes
         each = zip(questions, bodies, strict=True)
         return sum(self._engine.count_tokens(sorted(new))) + sum(
-            rounds * (n_tokens + _FRAME_TOKENS) + q.max_tokens + (rounds - 1) * q.max_tokens
+            rounds * (n_tokens + FRAME_TOKENS) + q.max_tokens + (rounds - 1) * q.max_tokens
             for (q, rounds), n_tokens in each
         )
 

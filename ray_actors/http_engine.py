@@ -25,6 +25,8 @@ from ray_actors.options import read_options
 PROMPT_TOO_LONG, BAD_REPLY = "PROMPT_TOO_LONG", "BAD_REPLY"
 _RETRY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _TOP_LOGPROBS = 20
+#: The protocol's only way to cut off the tail when prose is sampled.
+_TOP_P = 0.9
 #: What a choice counts that is not among the reported log-probabilities: below every one that is.
 _UNSEEN_GAP = 1.0
 
@@ -111,10 +113,14 @@ class HttpEngine:
         body: dict[str, Any] = {
             "model": self._options.model,
             "messages": to_messages(prompt),
-            "temperature": 0,
+            "temperature": prompt.temperature,
             "max_tokens": prompt.max_tokens,
             **self._options.extra_body,
         }
+        if prompt.temperature:
+            body["top_p"] = _TOP_P
+        if prompt.seed is not None:
+            body["seed"] = prompt.seed
         if prompt.choices:
             body |= {"logprobs": True, "top_logprobs": _TOP_LOGPROBS, "max_tokens": 1}
         if prompt.json_schema:

@@ -9,6 +9,7 @@ step length in ARCHITECTURE.md; Kwon et al. 2023 (paged KV cache), vLLM "Automat
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ PROMPT_TOO_LONG, NO_REPLY = "PROMPT_TOO_LONG", "NO_REPLY"
 #: The CPU backend wants multiples of 32 and defaults to 128; a shared prefix is cached in whole blocks only.
 _CPU_BLOCK_TOKENS = 32
 _END_TIMEOUT_S = 5.0
+#: Where sampling cuts off the tail. A nucleus (top_p) sorts 150,000 scores per token, which on CPU costs more than the
+#: model itself.
+_TOP_K = 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class VllmEngine:
         _prepare_process(options)
         from vllm.platforms import current_platform  # reads the environment that was just prepared
 
-        has_gpu = not current_platform.is_cpu()
+        self._has_gpu = has_gpu = not current_platform.is_cpu()
         dtype = choose_dtype(options.dtype, cpu_flags=read_cpu_flags(), has_gpu=has_gpu)
         self._options = options
         before = _children()
@@ -93,6 +97,7 @@ class VllmEngine:
         """
         ids = [self._encode(prompt) for prompt in prompts]
         fits = [len(i) + p.max_tokens <= self._options.max_model_len for i, p in zip(ids, prompts, strict=True)]
+        self._seed_batch(prompts)
         outputs = iter(
             self._llm.generate(
                 [{"prompt_token_ids": i} for i, is_fit in zip(ids, fits, strict=True) if is_fit],
@@ -140,7 +145,24 @@ class VllmEngine:
             allowed = self._choice_ids(prompt.choices)
             return SamplingParams(temperature=0.0, max_tokens=1, allowed_token_ids=allowed, logprobs=len(allowed))
         schema = StructuredOutputsParams(json=dict(prompt.json_schema)) if prompt.json_schema else None
-        return SamplingParams(temperature=0.0, max_tokens=prompt.max_tokens, structured_outputs=schema)
+        drawn: dict[str, Any] = {"top_k": _TOP_K} if prompt.temperature else {}
+        if prompt.temperature and self._has_gpu:
+            drawn["seed"] = prompt.seed
+        return SamplingParams(
+            temperature=prompt.temperature, max_tokens=prompt.max_tokens, structured_outputs=schema, **drawn
+        )
+
+    def _seed_batch(self, prompts: Sequence[Prompt]) -> None:
+        """On CPU one seed for the whole call, made of the seeds of its prompts.
+
+        There vLLM dies of a request's own seed as soon as a prompt is prefilled in two steps ("CPU Generator does not
+        use offset"), and draws from torch's generator otherwise; so equal calls give equal text, not equal prompts.
+        """
+        seeds = [prompt.seed for prompt in prompts if prompt.temperature and prompt.seed is not None]
+        if seeds and not self._has_gpu:
+            import torch
+
+            torch.manual_seed(int.from_bytes(hashlib.sha256(repr(seeds).encode()).digest()[:8]))
 
     def _reply(self, prompt: Prompt, output: Any) -> Reply:
         answer = output.outputs[0]
