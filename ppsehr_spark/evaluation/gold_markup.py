@@ -77,7 +77,7 @@ def read_gold(folder: Path, *, categories: Mapping[str, bool] = GUIDELINE_CATEGO
     notes = (
         note
         for path in sorted(folder.glob("*.gold.txt"))
-        for note in iterate_notes(path.read_bytes().decode("utf-8"), file=path.name, categories=categories)
+        for note in _iterate_notes(path.read_bytes().decode("utf-8"), file=path.name, categories=categories)
     )
     return tuple(_refuse_repeated_ids(notes))
 
@@ -95,10 +95,10 @@ def parse_gold(
     Raises:
         InputError: a broken header or mark, or an id used twice; with file and line.
     """
-    return tuple(_refuse_repeated_ids(note for note in iterate_notes(content, file=file, categories=categories)))
+    return tuple(_refuse_repeated_ids(_iterate_notes(content, file=file, categories=categories)))
 
 
-def iterate_notes(content: str, *, file: str, categories: Mapping[str, bool]) -> Iterator[tuple[_Place, GoldNote]]:
+def _iterate_notes(content: str, *, file: str, categories: Mapping[str, bool]) -> Iterator[tuple[_Place, GoldNote]]:
     """Each note with the place of its header."""
     lines = content.split("\n")
     starts = [at for at, line in enumerate(lines) if line.startswith(_HEADER)]

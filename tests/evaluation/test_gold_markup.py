@@ -9,6 +9,8 @@ import pytest
 
 from ppsehr_spark.errors import InputError, PpsehrError
 from ppsehr_spark.evaluation.gold_markup import (
+    GUIDELINE_CATEGORIES,
+    GoldNote,
     format_gold,
     parse_gold,
     read_gold,
@@ -108,3 +110,21 @@ def test_every_committed_file_round_trips() -> None:
         notes = parse_gold(path.read_text(encoding="utf-8"), file=path.name)
         assert notes, path.name
         assert parse_gold(format_gold(notes), file=path.name) == notes
+
+
+@pytest.fixture(scope="module")
+def gold() -> tuple[GoldNote, ...]:
+    return read_gold(GOLD)
+
+
+def test_gold_is_large_enough_and_partly_clean(gold: tuple[GoldNote, ...]) -> None:
+    assert len(gold) >= 200
+    assert sum(not note.spans for note in gold) >= 40
+    assert sum(bool(note.hard_cases) for note in gold) >= len(gold) // 2
+
+
+def test_every_category_and_tier_stands_on_both_sides(gold: tuple[GoldNote, ...]) -> None:
+    counts = Counter((split_of(n.note_id), s.category, s.tier) for n in gold for s in n.spans)
+    wanted = [(c, t) for c, has_tier in GUIDELINE_CATEGORIES.items() for t in ((1, 2, 3) if has_tier else (None,))]
+    missing = [(side, *want) for side in ("dev", "test") for want in wanted if counts[(side, *want)] < 10]
+    assert not missing
