@@ -18,19 +18,24 @@ from ppsehr_spark.errors import UsageError
 _RANK = "_bounding_rank"
 
 
-def keep_first_by_hash(frame: DataFrame, *, by: Sequence[str], key: str, purpose: str, n: int | Column) -> DataFrame:
+def order_by_hash(key: str | Column, *, purpose: str) -> Column:
+    """The number by which keys are ordered for one purpose; the key is a keyed hash, or made of one."""
+    return F.xxhash64(key, F.lit(purpose))
+
+
+def keep_first_by_hash(frame: DataFrame, *, by: Sequence[str], key: str, purpose: str, n: int) -> DataFrame:
     """At most ``n`` rows per group, the first by keyed hash.
 
     Args:
         by: columns that name the group, the patient first.
         key: column that tells the rows of a group apart; equal keys within a group make the choice arbitrary.
         purpose: public word mixed into the hash, so that two questions do not always keep the same rows.
-        n: 1 or more; or a column over the group's own public columns, where groups have different bounds.
+        n: 1 or more.
 
     Raises:
         UsageError: ``CONTRIBUTION_BOUND``.
     """
-    if not by or (isinstance(n, int) and n < 1):
+    if n < 1 or not by:
         raise UsageError("CONTRIBUTION_BOUND", field="n", hint="bounds are public whole numbers, 1 or more")
-    order = Window.partitionBy(*by).orderBy(F.xxhash64(F.col(key), F.lit(purpose)), F.col(key))
+    order = Window.partitionBy(*by).orderBy(order_by_hash(key, purpose=purpose), F.col(key))
     return frame.withColumn(_RANK, F.row_number().over(order)).where(F.col(_RANK) <= n).drop(_RANK)

@@ -90,13 +90,13 @@ def test_counts_equal_a_count_in_plain_python(
 
 
 def test_a_chapter_on_spark_is_the_chapter_of_the_code_lists(spark: Any) -> None:
-    from ppsehr_spark.spark.statistics.public_lists import load_public_lists, locate_key
+    from ppsehr_spark.spark.statistics.public_lists import add_category, load_public_lists, locate_key
 
     lists, codes = load_public_lists(SETTINGS.files), load_codelists(SETTINGS.files)
     tried = [f"{letter}{number:02d}.1" for letter in "ABDEHKSTUVZ" for number in range(0, 100, 3)]
     tried += [" i10", "", "?", "A", "ZZZ", "病", *(chapter.last + ".9" for chapter in codes.chapters)]
     frame = spark.createDataFrame([([code],) for code in tried], "diagnosis_codes array<string>")
-    found = [row[0] for row in frame.select(locate_key("chapter", lists)).collect()]
+    found = [row[0] for row in add_category(frame).select(locate_key("chapter", lists)).collect()]
     assert [lists.values["chapter"][at] for at in found] == [codes.find_chapter(code) for code in tried]
 
 
@@ -104,19 +104,17 @@ def test_the_same_rows_are_kept_in_any_order_and_partitioning(
     spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts
 ) -> None:
     from ppsehr_spark.spark.frames import spark_schema
-    from ppsehr_spark.spark.statistics.aggregation import contribute_visits, sum_contributions
+    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
     from ppsehr_spark.spark.statistics.public_lists import load_public_lists
 
     names = schemas.ENCOUNTERS.schema.names
     rows = [tuple(visit.get(name) for name in names) for patient in patients for visit in patient.visits]
     random.Random(3).shuffle(rows)
     frame = spark.createDataFrame([(*row[:2], "", *row[3:]) for row in rows], spark_schema(schemas.ENCOUNTERS.schema))
-    visits = [(at, each) for at, each in enumerate(planned) if each.release.kind != "spans"]
+    visits = [each for each in planned if each.release.kind != "spans"]
     lists = load_public_lists(SETTINGS.files)
-    again = sum_contributions(contribute_visits(frame.repartition(7), visits, lists), planned)
-    assert {each.release.id: again[each.release.id] for _, each in visits} == {
-        each.release.id: counted[each.release.id] for _, each in visits
-    }
+    again = sum_items(list_visits(frame.repartition(7), visits, lists), visits)
+    assert again == {each.release.id: counted[each.release.id] for each in visits}
 
 
 def _assert_bounded(planned: Sequence[PlannedRelease], with_patient: Counts, without: Counts) -> None:
@@ -132,14 +130,26 @@ def _assert_bounded(planned: Sequence[PlannedRelease], with_patient: Counts, wit
             assert math.dist(*vectors) <= part.bounds.l2_sensitivity + 1e-9, part.name
 
 
-@pytest.mark.parametrize("victim", [0, 5])
+@pytest.fixture(scope="module")
+def outlier(count: Count, patients: list[Patient]) -> Counts:
+    """The patient of sixty visits alone: a neighbour of nobody."""
+    return count(patients[:1])
+
+
+def _nobody(planned: Sequence[PlannedRelease]) -> Counts:
+    return {each.release.id: [0] * each.n_counted for each in planned}
+
+
 def test_a_neighbour_changes_no_more_than_stated(
-    count: Count, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts, victim: int
+    count: Count, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts, outlier: Counts
 ) -> None:
-    others = [patient for at, patient in enumerate(patients) if at != victim]
-    without = count(others)
+    without = count(patients[1:])
     _assert_bounded(planned, counted, without)
-    assert victim or without != counted, "the patient of sixty visits counts at all"
+    _assert_bounded(planned, outlier, _nobody(planned))
+    for name, vector in counted.items():
+        together = [a + b for a, b in zip(without[name], outlier[name], strict=True)]
+        assert vector == together, "what is kept of one patient does not depend on the others"
+        assert sum(outlier[name]) > 0, "the patient of sixty visits counts at all"
 
 
 def test_counting_visits_without_bounding_patients_is_caught(
@@ -149,23 +159,27 @@ def test_counting_visits_without_bounding_patients_is_caught(
 
     from ppsehr_spark.spark.statistics import aggregation
 
-    monkeypatch.setattr(aggregation, "bound_contributions", lambda rows, _: rows.withColumn("amount", F.lit(1)))
+    def count_everything(items: Any, _: object) -> Any:
+        rows = items.select("patient_key", F.posexplode("cells").alias("release", "cell"))
+        return rows.where("cell IS NOT NULL").withColumn("amount", F.lit(1))
+
+    monkeypatch.setattr(aggregation, "bound_items", count_everything)
     with pytest.raises(AssertionError, match="patients_by_department"):
-        _assert_bounded(planned, count(patients), count(patients[1:]))
+        _assert_bounded(planned, count(patients[:1]), _nobody(planned))
 
 
 def test_no_value_of_a_row_stands_in_a_plan(
     spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], tmp_path: Path
 ) -> None:
     from ppsehr_spark.spark.frames import read_table
-    from ppsehr_spark.spark.statistics.aggregation import bound_contributions, contribute_visits
+    from ppsehr_spark.spark.statistics.aggregation import bound_items, list_visits
     from ppsehr_spark.spark.statistics.public_lists import load_public_lists
 
     lake = Lake(str(tmp_path))
     write_lake(lake, patients)
-    visits = [(at, each) for at, each in enumerate(planned) if each.release.kind != "spans"]
+    visits = [each for each in planned if each.release.kind != "spans"]
     encounters = read_table(spark, lake, schemas.ENCOUNTERS, version=lake.version(schemas.ENCOUNTERS))
-    bounded = bound_contributions(contribute_visits(encounters, visits, load_public_lists(SETTINGS.files)), planned)
+    bounded = bound_items(list_visits(encounters, visits, load_public_lists(SETTINGS.files)), visits)
     plan = bounded._jdf.queryExecution().toString()
     assert "not listed" not in plan and patients[0].key not in plan
     assert "心血管内科" in plan, "public values do stand there"

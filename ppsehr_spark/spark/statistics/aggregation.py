@@ -1,9 +1,9 @@
 """From rows of phi tables to one integer per public cell, each patient bounded: one Spark job for all releases.
 
-Knows: which rows of a patient count for a release, and the bounds. Must not know: noise, budgets, what is released. A
-*contribution* is (patient, release, cell, item): one visit or span category of one patient that falls into one cell.
-Bounds are applied to contributions, all of one patient's within one release, before anything is summed; only then are
-integers collected, and cells that nobody touches become 0 on the driver.
+Knows: which rows of a patient count for a release, and the bounds. Must not know: noise, budgets, what is released. An
+*item* is one visit, or one kind of marked span, of one patient; for each release it falls into a cell or does not
+count. All items of a patient meet once, the bounds of every release are applied there, and only then are integers
+summed and collected; cells that nobody touches become 0 on the driver.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.catalogue import COUNT, HISTOGRAM, SPANS, Release
 from ppsehr_spark.privacy.releases import PlannedRelease
-from ppsehr_spark.spark.bounding import keep_first_by_hash
+from ppsehr_spark.spark.bounding import order_by_hash
 from ppsehr_spark.spark.frames import read_table
 from ppsehr_spark.spark.session import describe
 from ppsehr_spark.spark.statistics.public_lists import (
     NO_TIER,
     PublicLists,
+    add_category,
+    count_reached,
     locate_key,
     locate_value,
     measure_of,
 )
 
 Versions = Mapping[str, int | None]
-_NO_BOUND = 2**31 - 1
 
 
 def tables_of(release: Release) -> tuple[schemas.TableSpec, ...]:
@@ -51,22 +52,21 @@ def aggregate_releases(
         Release id -> one integer per cell or, for quantiles, per candidate.
     """
     describe(spark, "stats: bound and aggregate")
+
+    def read(spec: schemas.TableSpec) -> DataFrame:
+        return read_table(spark, lake, spec, version=versions[spec.full_name])
+
     frames = []
-    visits = [(at, each) for at, each in enumerate(planned) if each.release.kind != SPANS]
-    if visits:
-        encounters = read_table(spark, lake, schemas.ENCOUNTERS, version=versions[schemas.ENCOUNTERS.full_name])
-        frames.append(contribute_visits(encounters, visits, lists))
-    for at, each in enumerate(planned):
-        if each.release.kind == SPANS:
-            notes = read_table(spark, lake, schemas.NOTES, version=versions[schemas.NOTES.full_name])
-            marks = read_table(spark, lake, schemas.ANNOTATIONS, version=versions[schemas.ANNOTATIONS.full_name])
-            frames.append(contribute_spans(notes, marks, at, each))
-    return sum_contributions(reduce(DataFrame.unionByName, frames), planned)
+    if any(each.release.kind != SPANS for each in planned):
+        frames.append(list_visits(read(schemas.ENCOUNTERS), planned, lists))
+    if any(each.release.kind == SPANS for each in planned):
+        frames.append(list_marks(read(schemas.NOTES), read(schemas.ANNOTATIONS), planned))
+    return sum_items(reduce(DataFrame.unionByName, frames), planned)
 
 
-def sum_contributions(contributions: DataFrame, planned: Sequence[PlannedRelease]) -> dict[str, list[int]]:
+def sum_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> dict[str, list[int]]:
     """Bound, sum and collect: integers, with 0 for cells that nobody touches."""
-    bounded = bound_contributions(contributions, planned)
+    bounded = bound_items(items, planned)
     summed = bounded.groupBy("release", "cell").agg(F.sum("amount").alias("amount")).collect()
     counts = [[0] * each.n_counted for each in planned]
     for row in summed:
@@ -74,70 +74,76 @@ def sum_contributions(contributions: DataFrame, planned: Sequence[PlannedRelease
     return {each.release.id: vector for each, vector in zip(planned, counts, strict=True)}
 
 
-def contribute_visits(
-    encounters: DataFrame, planned: Sequence[tuple[int, PlannedRelease]], lists: PublicLists
-) -> DataFrame:
-    """One contribution per visit and release it counts for; visits without a patient count for nobody."""
-    shared = encounters.where(F.col("patient_key").isNotNull())
-    offers = F.array(*(_offer(at, _cell_of(each.release, lists)) for at, each in planned))
-    exploded = shared.select("patient_key", F.col("encounter_key").alias("item"), F.explode(offers).alias("offer"))
-    return exploded.select("patient_key", "item", "offer.release", "offer.cell").where("cell IS NOT NULL")
+def list_visits(encounters: DataFrame, planned: Sequence[PlannedRelease], lists: PublicLists) -> DataFrame:
+    """Items (patient_key, item, cells), one per visit; visits without a patient count for nobody."""
+    cells = [F.lit(None) if each.release.kind == SPANS else _cell_of(each.release, lists) for each in planned]
+    owned = add_category(encounters.where(F.col("patient_key").isNotNull()))
+    return owned.select("patient_key", F.col("encounter_key").alias("item"), _pack(cells))
 
 
-def contribute_spans(notes: DataFrame, annotations: DataFrame, at: int, planned: PlannedRelease) -> DataFrame:
-    """One contribution per patient, category and tier that stands anywhere in the patient's notes."""
+def list_marks(notes: DataFrame, annotations: DataFrame, planned: Sequence[PlannedRelease]) -> DataFrame:
+    """Items, one per category and tier that stands in a patient's notes; what no public cell names counts nowhere."""
     owners = notes.where(F.col("patient_key").isNotNull()).select("note_key", "patient_key")
     spans = annotations.select("note_key", F.explode("spans").alias("span"))
-    found = spans.select("note_key", "span.category", "span.tier").distinct().join(owners, "note_key")
-    tier = F.coalesce(F.col("tier").cast("string"), F.lit(NO_TIER))
-    names = ["\x1f".join(value for _, value in cell) for cell in planned.cells]
-    # a last, unnamed place takes what no public cell names; it is dropped
-    position = locate_value(F.concat_ws("\x1f", "category", tier), [*names, ""])
-    placed = found.select("patient_key", position.alias("cell")).where(F.col("cell") < len(names)).distinct()
-    item = F.col("cell").cast("string")
-    return placed.select("patient_key", item.alias("item"), F.lit(at).alias("release"), "cell")
+    mark = F.concat_ws("\x1f", "span.category", F.coalesce(F.col("span.tier").cast("string"), F.lit(NO_TIER)))
+    marks = spans.select("note_key", mark.alias("item")).join(owners, "note_key").select("patient_key", "item")
+    cells = [_locate_mark(each) if each.release.kind == SPANS else F.lit(None) for each in planned]
+    return marks.distinct().select("patient_key", "item", _pack(cells))
 
 
-def bound_contributions(contributions: DataFrame, planned: Sequence[PlannedRelease]) -> DataFrame:
+def bound_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> DataFrame:
     """Rows (patient_key, release, cell, amount), each patient within the bounds of each release.
 
-    First at most K visits of a patient, then at most ``max_per_cell`` of them per cell, then at most ``max_cells``
-    cells; every choice by keyed hash. The sum over one patient's rows is what the plan promised the ledger.
+    First at most ``max_encounters`` items of a patient that count for the release, then at most ``max_cells`` cells,
+    then at most ``max_per_cell`` of each; every choice is by keyed hash. The sum over one patient's rows is what the
+    plan promised the ledger. All items of one patient meet in one row, a few bytes per item.
     """
-    releases = [each.release for each in planned]
-    most_items = _by_release([release.max_encounters or _NO_BOUND for release in releases])
-    kept = keep_first_by_hash(
-        contributions, by=["patient_key", "release"], key="item", purpose="stats.items", n=most_items
+    item = F.struct(order_by_hash("item", purpose="stats.items").alias("hash"), "cells")
+    owned = items.groupBy("patient_key").agg(F.sort_array(F.collect_list(item)).alias("items"))
+    entries = F.concat(*(_bound_release(at, each) for at, each in enumerate(planned)))
+    return owned.select("patient_key", F.explode(entries).alias("entry")).select("patient_key", "entry.*")
+
+
+def _bound_release(at: int, planned: PlannedRelease) -> Column:
+    """Array of (release, cell, amount) of one patient, from the items in hash order."""
+    release = planned.release
+    cells = F.filter(F.transform("items", lambda item: item["cells"][at]), lambda cell: cell.isNotNull())
+    if release.max_encounters:
+        cells = F.slice(cells, 1, release.max_encounters)
+    chosen, most_each = F.array_distinct(cells), release.max_per_cell
+    if release.candidates:  # bounded by visits alone, wherever they fall
+        most_each = release.max_encounters
+    else:
+        chosen = _keep_cells(chosen, planned.parts[0].bounds.max_cells)
+
+    def amount(cell: Column) -> Column:
+        if most_each == 1:
+            return F.lit(1)
+        return F.least(F.size(F.filter(cells, lambda other: other == cell)), F.lit(most_each))
+
+    return F.transform(
+        chosen, lambda cell: F.struct(F.lit(at).alias("release"), cell.alias("cell"), amount(cell).alias("amount"))
     )
-    per_cell = _by_release([_amount_bound(release) for release in releases])
-    cells = kept.groupBy("patient_key", "release", "cell").agg(F.count(F.lit(1)).alias("n"))
-    cells = cells.withColumn("amount", F.least("n", per_cell)).withColumn("place", _place_key())
-    most_cells = _by_release([_cell_bound(each) for each in planned])
-    chosen = keep_first_by_hash(cells, by=["patient_key", "release"], key="place", purpose="stats.cells", n=most_cells)
-    return chosen.select("patient_key", "release", "cell", "amount")
 
 
-def _amount_bound(release: Release) -> int:
-    """A quantile's counts are bounded by visits alone, wherever they fall."""
-    return release.max_encounters if release.candidates else release.max_per_cell
+def _keep_cells(cells: Column, most: int) -> Column:
+    """The first cells by the hash of patient and cell: by the cell alone, all patients would lose the same ones."""
+
+    def rank(cell: Column) -> Column:
+        place = F.concat_ws(":", "patient_key", cell.cast("string"))
+        return F.struct(order_by_hash(place, purpose="stats.cells").alias("hash"), cell.alias("cell"))
+
+    return F.transform(F.slice(F.sort_array(F.transform(cells, rank)), 1, most), lambda ranked: ranked["cell"])
 
 
-def _cell_bound(planned: PlannedRelease) -> int:
-    return planned.release.max_encounters if planned.release.candidates else planned.parts[0].bounds.max_cells
+def _pack(cells: Sequence[Column]) -> Column:
+    return F.array(*(cell.cast("int") for cell in cells)).alias("cells")
 
 
-def _place_key() -> Column:
-    """Patient and cell together: by the cell alone, the same cells would lose out for everybody."""
-    return F.concat_ws(":", "patient_key", F.col("cell").cast("string"))
-
-
-def _by_release(values: Sequence[int]) -> Column:
-    """The public number that belongs to the row's release."""
-    return F.element_at(F.array(*(F.lit(value) for value in values)), F.col("release") + 1)
-
-
-def _offer(at: int, cell: Column) -> Column:
-    return F.struct(F.lit(at).alias("release"), cell.cast("int").alias("cell"))
+def _locate_mark(planned: PlannedRelease) -> Column:
+    names = ["\x1f".join(value for _, value in cell) for cell in planned.cells]
+    position = locate_value(F.col("item"), [*names, ""])  # the unnamed last place takes what no public cell names
+    return F.when(position < len(names), position)
 
 
 def _cell_of(release: Release, lists: PublicLists) -> Column:
@@ -160,6 +166,6 @@ def _locate_measure(measure: Column, lows: Sequence[int]) -> Column:
     if all(high - low == step for low, high in itertools.pairwise(lows)):
         reached = F.floor((measure - lows[0]) / step)
     else:
-        reached = sum((F.when(measure >= low, 1).otherwise(0) for low in lows[1:]), F.lit(0))
+        reached = count_reached(measure, lows[1:])
     position = F.least(F.greatest(reached, F.lit(0)), F.lit(len(lows) - 1))
     return F.when(measure.isNotNull(), position)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT, Chapter, load_codelists
@@ -22,6 +22,7 @@ _ENCOUNTER_TYPES = ("门诊", "住院", "急诊", "其他")
 _TIERS = ("1", "2", "3")
 #: A category that carries no tiers, or a span without one.
 NO_TIER = "-"
+_CATEGORY = "_category"
 LENGTH_OF_STAY = "length_of_stay_days"
 MEASURES = frozenset({LENGTH_OF_STAY})
 
@@ -59,8 +60,14 @@ def load_public_lists(files: Mapping[str, str]) -> PublicLists:
     return PublicLists(values, codes.chapters, tuple(span_cells))
 
 
+def add_category(encounters: DataFrame) -> DataFrame:
+    """The three-character category of the main diagnosis in a column of its own, computed once per row."""
+    code = F.when(F.size("diagnosis_codes") > 0, F.element_at("diagnosis_codes", 1))
+    return encounters.withColumn(_CATEGORY, F.coalesce(F.substring(F.upper(F.trim(code)), 1, 3), F.lit("")))
+
+
 def locate_key(name: str, lists: PublicLists) -> Column:
-    """Position in the list ``name`` of a row of phi.encounters; the last one for whatever the list does not hold."""
+    """Position in the list ``name`` of a row of ``add_category``; the last one for whatever the list does not hold."""
     if name == "chapter":
         return _locate_chapter(lists.chapters)
     return locate_value(F.col(name), lists.values[name])
@@ -69,7 +76,7 @@ def locate_key(name: str, lists: PublicLists) -> Column:
 def locate_value(column: Column, values: Sequence[str]) -> Column:
     """0-based position of a column among public values, the last one for nulls and values that are not listed."""
     position = F.array_position(F.array(*(F.lit(value) for value in values)), column)
-    return F.when(position > 0, position - 1).otherwise(F.lit(len(values) - 1)).cast("int")
+    return (F.coalesce(F.nullif(position, F.lit(0)), F.lit(len(values))) - 1).cast("int")
 
 
 def measure_of(name: str) -> Column:
@@ -82,11 +89,14 @@ def measure_of(name: str) -> Column:
     return {LENGTH_OF_STAY: F.when(days.isNotNull(), F.greatest(days, F.lit(0)))}[name]
 
 
+def count_reached(column: Column, lows: Sequence[str | int]) -> Column:
+    """How many of the rising lower ends a column reaches; 0 for a null."""
+    return sum((F.when(column >= low, 1).otherwise(0) for low in lows), F.lit(0))
+
+
 def _locate_chapter(chapters: Sequence[Chapter]) -> Column:
-    """Chapter of the main diagnosis by its three-character category, as ``CodeLists.find_chapter`` tells it."""
-    code = F.when(F.size("diagnosis_codes") > 0, F.element_at("diagnosis_codes", 1))
-    category = F.substring(F.upper(F.trim(code)), 1, 3)
-    found = F.lit(None).cast("int")
-    for position, chapter in reversed(list(enumerate(chapters))):
-        found = F.when(category.between(chapter.first, chapter.last), F.lit(position)).otherwise(found)
-    return F.coalesce(found, F.lit(len(chapters)))
+    """Chapter of a category, as ``CodeLists.find_chapter`` tells it: the last that begins at or before it."""
+    category = F.col(_CATEGORY)
+    reached = count_reached(category, [chapter.first for chapter in chapters])
+    last = F.element_at(F.array(F.lit(""), *(F.lit(chapter.last) for chapter in chapters)), reached + 1)
+    return F.when((reached > 0) & (category <= last), reached - 1).otherwise(F.lit(len(chapters)))
