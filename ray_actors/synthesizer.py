@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ppsehr_spark.config import settings_from_json
@@ -72,14 +73,16 @@ class Synthesizer:
         self._wants = settings.synthesize
         self._book: NarrativeBook = compile_narratives(settings.files)
         self._rules: RuleEngine = compile_rules(settings.files)
-        self._engine: Engine = load_engine(self._wants.engine, settings.engine.get(self._wants.engine, {}))
+        options = settings.engine.get(self._wants.engine, {})
+        self._engine: Engine = load_engine(self._wants.engine, options)
+        checkpoint_id = Path(str(options.get("path", ""))).name if self._wants.generator == TRAINED else ""
+        self._writer = checkpoint_id or _name_model(self._engine)
         self._known_prefixes: set[str] = set()
 
     def describe(self) -> dict[str, str]:
-        """Engine, model with fingerprint, dtype and version of prompts and forms."""
+        """Engine, model with fingerprint or checkpoint id, dtype and version of prompts and forms."""
         info = self._engine.info
-        model = f"{info.model}@{info.fingerprint}" if info.fingerprint else info.model
-        return {"engine": info.engine, "model": model, "dtype": info.dtype, "prompt_version": self._book.version}
+        return {"engine": info.engine, "model": self._writer, "dtype": info.dtype, "prompt_version": self._book.version}
 
     def write_notes(self, requests: Sequence[NoteRequest], token_limit: int | None = None) -> SynthesisResult:
         """Write a note for every request, all in one call of the engine.
@@ -149,3 +152,8 @@ class Synthesizer:
             "prompt_tokens": reply.prompt_tokens,
             "output_tokens": reply.output_tokens,
         }
+
+
+def _name_model(engine: Engine) -> str:
+    info = engine.info
+    return f"{info.model}@{info.fingerprint}" if info.fingerprint else info.model
