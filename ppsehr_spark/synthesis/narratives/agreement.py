@@ -220,7 +220,7 @@ def _check_outcome(case: _Case) -> Iterator[_Verdict]:
 
 def _is_elsewhere(case: _Case, at: int) -> bool:
     """Said of somebody else, or said not to have happened."""
-    return case.has_before("relatives", at) or case.has_around("negations", at)
+    return case.has_before("relatives", at) or case.has_before("negations", at)
 
 
 def _check_signs(case: _Case) -> Iterator[_Verdict]:

@@ -17,6 +17,8 @@ WHOLE = ""
 _GRAM = 8
 _MAX_GRAM_REPEATS = 2
 _SENTENCE_END = "。！？；"
+#: A further section, or a line of the prompt.
+_HEADING = re.compile(r"\n\s*[一-龥]{2,8}[：:]")
 _LATIN = re.compile(r"[A-Za-zＡ-Ｚａ-ｚÀ-ɏ]")
 _STRANGE = re.compile(r"[^\W\d_a-zA-Z一-龥〇αβγμ]|[\U00010000-\U0010ffff]")
 
@@ -82,12 +84,12 @@ def read_whole(reply: str, rules: ProseRules) -> Prose:
 
 
 def _split(reply: str, names: Sequence[str]) -> dict[str, str] | None:
-    """Section -> text; ``None`` unless every name stands once at the start of a line, in order."""
-    pattern = r"\s*" + r"\s*\n\s*".join(rf"{re.escape(name)}[：:]\s*([^\n]*)" for name in names) + r"\s*"
-    match = re.fullmatch(pattern, reply)
-    if match is None:
+    """Section -> text; ``None`` unless every name stands once at the start of a line, in order, and no other does."""
+    pattern = r"\s*" + r"\s*\n\s*".join(rf"{re.escape(name)}[：:](.*?)" for name in names) + r"\s*"
+    match = re.fullmatch(pattern, reply, flags=re.DOTALL)
+    if match is None or any(_HEADING.search(text) for text in match.groups()):
         return None
-    texts = [text.strip() for text in match.groups()]
+    texts = ["".join(line.strip() for line in text.splitlines()) for text in match.groups()]
     texts[-1] = _whole_sentences(texts[-1])
     return dict(zip(names, texts, strict=True))
 

@@ -1,4 +1,4 @@
-"""May this reply stand as the note of that visit? Form, agreement and a scan for identifiers, in this order.
+"""May this reply stand as the note of that visit? Identifiers weigh heaviest, then form, then agreement.
 
 Knows: the order of the gates and the reason codes. Must not know: engines, tables. What does not pass keeps its figures
 and loses its text here, so that no later step can write it anywhere.
@@ -54,10 +54,9 @@ def screen_reply(
     """
     form = prompt.form
     prose = read_whole(reply, book.prose) if prompt.is_whole else read_prose(reply, form.sections, book.prose)
-    if prose.reason:
-        # identifiers are counted in what is thrown away, too
-        n_spans = len(find_identifiers(reply, encounter, patient, book=book, rules=rules))
-        return ScreenedNote(None, prose.reason, n_spans)
+    if prose.reason:  # identifiers are looked for and counted in what is thrown away, too
+        found = find_identifiers(reply, encounter, patient, book=book, rules=rules)
+        return ScreenedNote(None, f"PHI_{found[0]}" if found else prose.reason, len(found))
     is_whole = prompt.is_whole
     text = prose.sections[WHOLE] if is_whole else render_note(form, encounter, patient, sections=prose.sections)
     identifiers = find_identifiers(text, encounter, patient, book=book, rules=rules)
