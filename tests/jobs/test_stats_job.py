@@ -22,7 +22,7 @@ from ppsehr_spark.privacy.book import read_book
 from ppsehr_spark.privacy.events import decode_event
 from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
-from ppsehr_spark.spark.statistics import releasing
+from ppsehr_spark.spark.statistics import public_lists, releasing, sketches
 from tests.spark.worked_visits import make_patients, write_lake
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -128,6 +128,28 @@ def test_rows_lost_between_ledger_and_table_come_back_unchanged(
     monkeypatch.setattr(stats, "open_session", _no_spark)
     assert run_job(stats.STAGE, _arguments(lake, key_file, "--force")) == 0
     assert _values(lake) == before
+
+
+@pytest.mark.spark
+def test_lost_sketches_come_back_and_spark_is_started_before_it_is_spoken_to(
+    spark: Any, lake: Lake, first: Lake, key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that finds every release in the ledger has no session yet when it comes to its sketches."""
+    started: list[str] = []
+
+    def measure(name: str) -> Any:
+        assert started, "no session yet"
+        return public_lists.measure_of(name)
+
+    monkeypatch.setattr(stats, "open_session", lambda name: started.append(name) or spark)
+    monkeypatch.setattr(sketches, "measure_of", measure)
+    shutil.rmtree(Path(lake.uri) / schemas.DRIFT_SKETCHES.path)
+    assert run_job(stats.STAGE, _arguments(lake, key_file, "--force")) == 0
+    again, before = (
+        {row["measure"]: (row["n_rows"], row["centroids"]) for row in each.read(schemas.DRIFT_SKETCHES).to_pylist()}
+        for each in (lake, first)
+    )
+    assert again == before and set(again) == {"length_of_stay_days", "note_chars"}
 
 
 @pytest.mark.spark

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.config import hash_values
@@ -21,6 +21,8 @@ from ppsehr_spark.spark.frames import read_table
 from ppsehr_spark.spark.session import describe
 from ppsehr_spark.spark.statistics.public_lists import LENGTH_OF_STAY, measure_of
 
+NOTE_CHARS = "note_chars"
+_TABLES: Mapping[str, TableSpec] = {LENGTH_OF_STAY: ENCOUNTERS, NOTE_CHARS: NOTES}
 _METHOD = 1
 
 
@@ -31,15 +33,15 @@ def sketch_measures(start: Callable[[], SparkSession], lake: Lake, *, run_id: st
         start: opens the Spark session; called when a sketch is missing.
     """
     open_sketches = {}
-    for measure, (spec, column) in _measures().items():
+    for measure, spec in _TABLES.items():
         version = lake.version(spec)
         key = hash_values([measure, spec.full_name, version, _METHOD])
         if version is not None and not has_sketch(lake, key):
-            open_sketches[measure] = (spec, column, version, key)
+            open_sketches[measure] = (version, key)
     if not open_sketches:
         return 0
-    counted = _count_values(start(), lake, {name: each[:3] for name, each in open_sketches.items()})
-    for measure, (_, _, version, key) in open_sketches.items():
+    counted = _count_values(start(), lake, {name: version for name, (version, _) in open_sketches.items()})
+    for measure, (version, key) in open_sketches.items():
         values = counted[measure]
         append_sketch(
             lake,
@@ -53,21 +55,15 @@ def sketch_measures(start: Callable[[], SparkSession], lake: Lake, *, run_id: st
     return len(open_sketches)
 
 
-def _measures() -> Mapping[str, tuple[TableSpec, Column]]:
-    return {
-        LENGTH_OF_STAY: (ENCOUNTERS, measure_of(LENGTH_OF_STAY)),
-        "note_chars": (NOTES, F.col("n_chars")),
-    }
-
-
-def _count_values(
-    spark: SparkSession, lake: Lake, measures: Mapping[str, tuple[TableSpec, Column, int]]
-) -> Mapping[str, Counter[int]]:
+def _count_values(spark: SparkSession, lake: Lake, versions: Mapping[str, int]) -> Mapping[str, Counter[int]]:
     """Measure -> value -> rows, in one job; integers only."""
     describe(spark, "stats: drift sketches")
+    columns = {LENGTH_OF_STAY: measure_of(LENGTH_OF_STAY), NOTE_CHARS: F.col("n_chars")}
     frames = [
-        read_table(spark, lake, spec, version=version).select(F.lit(name).alias("measure"), column.alias("value"))
-        for name, (spec, column, version) in measures.items()
+        read_table(spark, lake, _TABLES[name], version=version).select(
+            F.lit(name).alias("measure"), columns[name].alias("value")
+        )
+        for name, version in versions.items()
     ]
     rows = reduce(DataFrame.unionByName, frames).where("value IS NOT NULL").groupBy("measure", "value").count()
     counted: defaultdict[str, Counter[int]] = defaultdict(Counter)
