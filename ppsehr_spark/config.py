@@ -150,7 +150,7 @@ class PublishSettings:
     max_open_share: float = 1.0
     max_note_leak_share: float = 1.0
     min_agreement: float = 0.8
-    max_marginal_distance: float = 0.2
+    max_marginal_distance: float = 0.15
     max_membership_auc: float = 0.75
 
 
