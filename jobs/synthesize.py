@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.synthetic_store import read_patients
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
-from ray_actors.note_writers import open_writer
+from ray_actors.note_writers import TRAINED, open_writer
 from ray_actors.synthesize_run import open_requests, plan_dataset, synthesize_lake
 
 
@@ -26,7 +26,9 @@ def _plan(context: RunContext) -> Mapping[str, object]:
         "token_budget": wants.token_budget,
         "patients": wants.n_patients,
     }
-    return plan if context.lake.version(schemas.RECORD_MODEL) is None else {**plan, **_standing(context)}
+    needed = (schemas.RECORD_MODEL, *((schemas.CHECKPOINTS,) if wants.generator == TRAINED else ()))
+    is_ready = all(context.lake.version(spec) is not None for spec in needed)
+    return {**plan, **_standing(context)} if is_ready else plan
 
 
 def _standing(context: RunContext) -> dict[str, object]:
