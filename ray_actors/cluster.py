@@ -306,6 +306,8 @@ def run_torch_training(spec: TrainingSpec, *, progress: Any) -> tuple[Any, str]:
 
     # ranks keep the driver's folder: key file, lake and models may be named relative to it
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # an actor that a Ray of our own never needs
     board = ray.remote(num_cpus=0)(ProgressBoard).remote()
     resources = {"CPU": 1.0, **({"GPU": spec.gpus_per_worker} if spec.gpus_per_worker else {})}
     trainer = TorchTrainer(

@@ -40,7 +40,9 @@ def load_causal_lm(folder: Path, *, dtype: str) -> Any:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a stage shows one bar, its own
     with _named_errors():
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=getattr(torch, dtype))
         return model.eval()
