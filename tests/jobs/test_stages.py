@@ -17,13 +17,16 @@ import pyarrow as pa
 import pytest
 
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
 
 pytestmark = pytest.mark.spark
 ROOT = Path(__file__).resolve().parent.parent.parent
 CANARIES = ("欧阳金丝雀", "13900001234", "沪Z·88Q66", "金丝雀路77号")
+_AFTER_ANNOTATE = ("tier", "protect", "stats", "fit", "evaluate", "publish")
 PLATE = """
 id = "PLATE"
 name = "车牌号"
@@ -59,6 +62,9 @@ def _write_source(root: Path) -> None:
     ]
     optional = {"encounter_id": "", "department": "内科"}
     rows = [json.dumps({**line, **optional}, ensure_ascii=False) for line in lines]
+    columns = "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased"
+    visits = [f"e{i},p{i},住院,心血管内科,2023-04-0{i + 1} 08:00:00,2023-04-1{i} 08:00:00,I21.900,0" for i in range(4)]
+    (root / "encounters" / "a.csv").write_text("\r\n".join([columns, *visits]) + "\r\n", encoding="gb18030")
     (root / "notes" / "a.jsonl").write_text("\n".join([*rows, "{" + CANARIES[0]]) + "\n", encoding="utf-8")
 
 
@@ -71,7 +77,7 @@ def _run_all(base: Path, common: list[str]) -> dict[str, int]:
     codes["partition"] = _run("partition", common)
     command = [sys.executable, "-m", "jobs.annotate", *common, "--set", "annotate.engine=rules"]
     codes["annotate"] = subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
-    return {**codes, **{stage: _run(stage, common) for stage in ("tier", "protect", "publish")}}
+    return {**codes, **{stage: _run(stage, common) for stage in _AFTER_ANNOTATE}}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +103,15 @@ def test_an_eighth_category_of_one_conf_file_reaches_the_release(run: tuple[Lake
     spans = _by_source_id(run[0], schemas.ANNOTATIONS)["0"]["spans"]
     assert [TEXTS[0][s["start"] : s["end"]] for s in spans if s["category"] == "PLATE"] == ["沪Z·88Q66"]
     assert "【车牌号】" in _by_source_id(run[0], schemas.RELEASED_NOTES)["0"]["text"]
+
+
+def test_statistics_and_record_model_are_paid_and_published(run: tuple[Lake, Path, list[str]]) -> None:
+    lake = run[0]
+    purposes = {entry.purpose for entry in read_entries(lake) if entry.kind == "commit"}
+    assert purposes == {"statistics", "record_model"} and not verify_entries(read_entries(lake)).faults
+    released = {row["table"] for row in lake.read(schemas.RELEASES).to_pylist()}
+    assert released == {"release.notes", "release.dp_statistics"}, "no synthetic data without patients drawn"
+    assert lake.read(schemas.RECORD_MODEL).num_rows > 10 and lake.read(schemas.EVALUATIONS).num_rows > 10
 
 
 def test_what_is_protected_keeps_its_prose(run: tuple[Lake, Path, list[str]]) -> None:
