@@ -63,7 +63,7 @@ def make_settings(engine: str = "openai", *, options: dict[str, Any] | None = No
     values = json.loads(load_settings("laptop").to_json())
     values["synthesize"].update({"engine": engine, "token_budget": 1_000_000, "notes_per_unit": 3, **synthesize})
     if options is not None:
-        values["engine"][engine] = options
+        values["engine"][engine] |= options
     return settings_from_json(json.dumps(values))
 
 
