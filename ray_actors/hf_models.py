@@ -96,7 +96,13 @@ def save_model(model: Any, folder: Path) -> None:
 
 
 def load_small_model(folder: Path) -> Any:
-    """A small model that ``save_model`` wrote."""
+    """A small model that ``save_model`` wrote; from then on this process computes on one core.
+
+    Its passes are too short to share: on two busy cores, threads that wait for each other take eight times as long.
+    """
+    import torch
+
+    torch.set_num_threads(1)
     return load_causal_lm(folder, dtype="float32")
 
 

@@ -33,7 +33,8 @@ def row_losses(model: Any, rows: Sequence[Row], *, pad_id: int) -> torch.Tensor:
     n_kept = longest - min(row.n_header for row in rows) + 1
     logits = model(input_ids=ids.to(device), use_cache=False, logits_to_keep=n_kept).logits[:, :-1].float()
     targets = labels[:, 1 - n_kept :].to(device)
+    # flat, because a softmax along an inner dimension costs several times as much
     token_losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), targets, ignore_index=_NO_LABEL, reduction="none"
+        logits.flatten(0, 1), targets.flatten(), ignore_index=_NO_LABEL, reduction="none"
     )
-    return token_losses.sum(dim=1) / (targets != _NO_LABEL).sum(dim=1)
+    return token_losses.view_as(targets).sum(dim=1) / (targets != _NO_LABEL).sum(dim=1)
