@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from ppsehr_spark.config import load_settings
+from ppsehr_spark.errors import ExitCode
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.tables import Lake
@@ -61,6 +62,9 @@ _EXPECTED = {
     "protected.synthetic_notes", "protected.evaluations", "release.dp_statistics", "release.synthetic_patients",
     "release.evaluations", "release.claim_cards", "release.releases",
 }  # fmt: skip
+
+
+_TRIES = 3
 
 
 class KilledError(BaseException):
@@ -143,7 +147,10 @@ def _die_in_process(place: Place, stage: str, point: str, monkeypatch: pytest.Mo
 def _run_process(place: Place, stage: str, *more: str, crash_at: str = "") -> int:
     command = [sys.executable, "-m", f"jobs.{stage}", *place.arguments, *more]
     environment = {**os.environ, "PPSEHR_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    for _ in range(_TRIES):  # a machine too busy to start Ray says so with the code that means: try again
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != ExitCode.INFRASTRUCTURE:
+            break
     if crash_at:
         assert f"crash point {crash_at}" in done.stderr, done.stderr
     return done.returncode
