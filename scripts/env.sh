@@ -14,6 +14,8 @@ export PYSPARK_PYTHON="$VIRTUAL_ENV/bin/python"
 export PYSPARK_DRIVER_PYTHON="$VIRTUAL_ENV/bin/python"
 export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}"
 export PYTHONUTF8=1
+# Every stage is a process of its own: without cached bytecode each of them compiles pandas, torch and the rest anew.
+unset PYTHONDONTWRITEBYTECODE
 
 # After set-up nothing touches the network, and nobody is told that we ran.
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
