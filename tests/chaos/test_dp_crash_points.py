@@ -29,7 +29,7 @@ from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
 from tests.chaos.fictional_lake import write_fictional_lake
 
-pytestmark = [pytest.mark.spark, pytest.mark.ray, pytest.mark.chaos, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.ray, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1_500)]
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Stage -> the points at which it dies, one after the other, before it is let through. Every kind of step is there once

@@ -15,7 +15,7 @@ from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.verification import verify_entries
 
-pytestmark = [pytest.mark.submit, pytest.mark.slow]
+pytestmark = [pytest.mark.submit, pytest.mark.slow, pytest.mark.timeout(1_500)]  # twelve stages, each a process
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = ("simulate.n_patients=18", "simulate.n_bad_rows=12", "ingest.max_reject_share=0.5", "annotate.engine=rules")
 
