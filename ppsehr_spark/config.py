@@ -130,7 +130,7 @@ class TrainSettings:
 class SynthesizeSettings:
     """Synthetic patients and who writes their notes (``public`` weights or the ``trained`` checkpoint)."""
 
-    n_patients: int = 16
+    n_patients: int = 12
     seed: int = 1
     generator: str = "public"
     engine: str = "vllm"
