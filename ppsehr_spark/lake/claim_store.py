@@ -26,7 +26,7 @@ from ppsehr_spark.privacy.claim_text import LANGUAGES, parse_choices, parse_word
 from ppsehr_spark.privacy.verification import Verification, verify_entries
 
 _INPUTS = ("codelists/", "releases.toml", "record_model.toml", "narratives/", "prompts/", "privacy.toml")
-_NOISE_LIBRARIES = ("opendp", "torch")
+_NOISE_LIBRARIES = ("opendp", "numpy")
 #: ``privacy.noise.draw_counts`` over a zCDP event.
 _MARGINAL_MECHANISM = "discrete Gaussian"
 

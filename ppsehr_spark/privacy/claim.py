@@ -325,7 +325,7 @@ def _describe_noise(events: Sequence[Event], versions: Mapping[str, str]) -> dic
     if any(isinstance(part, _DRAWN_BY_OPENDP) for part in parts):
         found["opendp_os_randomness"] = versions.get("opendp", "")
     if any(isinstance(part, SampledGaussian | Gaussian) for part in parts):
-        found["torch_os_seeded"] = versions.get("torch", "")
+        found["training_os_randomness"] = versions.get("numpy", "")
     return found
 
 

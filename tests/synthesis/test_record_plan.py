@@ -54,8 +54,8 @@ def test_an_unlisted_value_has_the_last_cell(plan: RecordPlan) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("epsilon = 2.5", "epsilon = 0", "table=budget key=epsilon"),
-        ("epsilon = 2.5", "epsilom = 2.5", "table=budget"),
+        ("epsilon = 2.0", "epsilon = 0", "table=budget key=epsilon"),
+        ("epsilon = 2.0", "epsilom = 2.0", "table=budget"),
         ("[budget]", "[budget", "CONF_SYNTAX"),
         ('"first_sex_age"', '"first_age_death"', "table=marginal key=name"),
         (
