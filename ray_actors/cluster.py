@@ -376,16 +376,22 @@ def _fit(trainer: Any) -> Any:
 @contextmanager
 def _raise_on_sigterm() -> Iterator[None]:
     """SIGTERM ends the wait for a training; the session around it ends its processes."""
-
-    def interrupt(*_: Any) -> NoReturn:
-        hint = "the reservation stays spent; run again to ask anew"
-        raise InfrastructureError("INTERRUPTED", hint=hint)
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    is_asked = threading.Event()
+
+    def interrupt(*_: Any) -> NoReturn:
+        is_asked.set()
+        raise KeyboardInterrupt
+
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except BaseException:  # Ray's waiting call turns what a handler raises into an error of its own
+        if not is_asked.is_set():
+            raise
+        hint = "the reservation stays spent; run again to ask anew"
+        raise InfrastructureError("INTERRUPTED", hint=hint) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -141,11 +141,12 @@ def _train(
         filesystem=place.filesystem,
         path=place.path,
     )
-    with ray_session(settings.train.n_workers):
-        filesystem, path = run_torch_training(spec, progress=progress)
-    value = _store(lake, question, Place(filesystem, path), grant_id=run)
-    remove_run(lake, run)
-    return value
+    try:
+        with ray_session(settings.train.n_workers):
+            filesystem, path = run_torch_training(spec, progress=progress)
+        return _store(lake, question, Place(filesystem, path), grant_id=run)
+    finally:
+        remove_run(lake, run)  # a new reservation starts anew, so nobody resumes from these states
 
 
 def redeem_for_plan(grant: Grant, plan: TrainingPlan) -> None:
