@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ppsehr_spark.config import load_settings, read_conf_files
+from ppsehr_spark.domain.codelists import load_codelists
 from ppsehr_spark.domain.prompting import compile_prompts
 from ppsehr_spark.domain.protection.fiction import load_fiction
 from ppsehr_spark.domain.protection.policy import check_fallbacks, load_policies
@@ -21,8 +22,11 @@ from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError, ExitCode
+from ppsehr_spark.privacy.policy import parse_policy
 from ppsehr_spark.service.arguments import make_parser, run_door
 from ppsehr_spark.service.conf_phrases import describe_error, locate_error
+from ppsehr_spark.synthesis.narratives.book import compile_narratives
+from ppsehr_spark.synthesis.records.plan import parse_record_plan
 
 _EXAMPLES = """  ppsehr conf check
   ppsehr conf check --conf /etc/ppsehr/conf
@@ -87,11 +91,22 @@ def _check_meaning(files: ConfFiles) -> list[Finding]:
         findings += _try(files, partial(_check_category, files, path))
     findings += _try(files, lambda: load_policies(files))
     findings += _try(files, lambda: load_fiction(files))
+    findings += _check_second_half(files)
     if not any(finding.is_error for finding in findings):
         findings += _try(files, lambda: TierRules(files))
         findings += _try(files, lambda: compile_rules(files))
         findings += _try(files, lambda: compile_prompts(files, load_categories(files)))
         findings += _check_policy_names(files)
+    return findings
+
+
+def _check_second_half(files: ConfFiles) -> list[Finding]:
+    """Caps, code lists, record model and note forms; the record model only on caps and lists that can be read."""
+    findings = [*_try(files, lambda: parse_policy(files)), *_try(files, lambda: load_codelists(files))]
+    if not findings:
+        delta = parse_policy(files).total.delta
+        findings += _try(files, lambda: parse_record_plan(files, delta=delta))
+        findings += _try(files, lambda: compile_narratives(files))
     return findings
 
 

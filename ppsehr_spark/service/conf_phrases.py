@@ -28,6 +28,13 @@ _CODES = {
     "PROMPT_FILE": "提示词文件有误",
     "PROTECTION_POLICY": "脱敏策略有误",
     "QWEN_SCOPE": "partition.qwen_scope 的取值不对",
+    "CONF_MISSING": "缺少这个文件",
+    "CONF_SYNTAX": "不是合法的 TOML",
+    "PRIVACY_CAPS": "隐私预算上限有误",
+    "CODE_LIST": "公开清单有误",
+    "RECORD_MODEL": "记录模型的设置有误",
+    "NARRATIVE_FORM": "合成病历的格式有误",
+    "NARRATIVE_PROMPT": "合成病历的提示词有误",
     "SEGMENT_SIZE": "片段长度与重叠的设置互相矛盾",
 }
 #: English hints of the core -> Chinese; the rest of a hint (names to choose from) is kept.

@@ -69,9 +69,7 @@ def make_patient(number: int) -> SyntheticPatient:
 
 
 def _make_visit(patient: str, position: int, day: date, *, is_woman: bool) -> SyntheticEncounter:
-    department, code, name = (
-        ("心血管内科", "I10.x00", "高血压病") if is_woman else ("普外科", "K35.800", "急性阑尾炎")
-    )
+    department, code, name = ("心血管内科", "I10.x00", "高血压病") if is_woman else ("普外科", "K35.800", "急性阑尾炎")
     return SyntheticEncounter(
         synthetic_encounter_id=f"{patient}v{position}",
         synthetic_patient_id=patient,

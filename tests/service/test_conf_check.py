@@ -65,6 +65,27 @@ def test_a_fault_is_named_at_its_line(
     assert re.search("[一-鿿]{2}", faults[0].split(" ", 2)[2])
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("privacy.toml", "delta = 1e-7", "delta = 0.5"),
+        ("codelists/diagnoses.tsv", "\t1\t92", "\tone\t92"),
+        ("record_model.toml", "epsilon = 2.0", "epsilom = 2.0"),
+        ("narratives/forms.toml", "fertile_ages", "fertile_age"),
+    ],
+)
+def test_a_fault_of_the_privacy_half_is_named(
+    file: str, old: str, new: str, conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(conf / file, old, new)
+    code, lines = check(conf, capsys)
+    assert code == 3
+    faults = [said for said in lines if said.startswith("错误")]
+    assert len(faults) == 1
+    assert faults[0].startswith(f"错误 {file}")
+    assert re.search("[一-鿿]{2}", faults[0].split(" ", 2)[2])
+
+
 def test_one_fault_does_not_hide_another(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace(conf / "categories/ID.toml", "is_direct_identifier = true", "is_direct_identifier = 1")
     replace(conf / "categories/STD.toml", "is_tiered = true", "is_tiered = 1")
