@@ -20,7 +20,7 @@ demo: setup  ## the main job, simulate to publish, on the laptop profile
 test: setup  ## all tests
 	@$(ENV) && $(PY) -m pytest
 
-check:  ## format, lint, types of the core, import rules, pure tests (under a minute)
+check:  ## format, lint, types of the core, import rules, pure tests (about two minutes)
 	@scripts/bootstrap.sh --packages-only
 	@$(ENV) && ruff format --check . && ruff check . && mypy && lint-imports && $(PY) -m pytest -q -n 2 --dist loadfile -m "$(PURE)"
 
