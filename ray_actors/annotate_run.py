@@ -12,16 +12,9 @@ from ppsehr_spark.config import Settings
 from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.annotate_counts import AnnotateCounts
-from ray_actors.cluster import (
-    DEFAULT_START_TIMEOUT_S,
-    ActorPool,
-    Failed,
-    PoolPlan,
-    actor_pool,
-    ray_session,
-    stop_on_sigterm,
-)
+from ray_actors.cluster import ActorPool, Failed, actor_pool, ray_session, stop_on_sigterm
 from ray_actors.dispatch import DeadLetter, Dispatch
+from ray_actors.pool_plan import plan_pool
 from ray_actors.unit_store import AnswerSink, SegmentSource, open_tasks
 
 
@@ -43,7 +36,8 @@ def annotate_lake(lake: Lake, *, settings: Settings, run_id: str, progress: Any)
     dispatch = Dispatch(tasks, token_budget=wants.token_budget, max_attempts=wants.max_attempts)
     sink = AnswerSink(lake, run_id=run_id, engine=wants.engine, units_per_commit=wants.units_per_commit)
     source = SegmentSource(lake, (key for task in tasks for key in task.segment_keys))
-    plan = _plan(settings)
+    worker = "ray_actors.annotator:Annotator"
+    plan = plan_pool(settings, wants, worker=worker, call_timeout_s=wants.unit_timeout_s)
     with ray_session(plan.n_cpus), stop_on_sigterm() as stop, actor_pool(plan, stop) as pool:
         try:
             _work(dispatch, pool=pool, source=source, sink=sink, counts=counts, progress=progress)
@@ -54,20 +48,6 @@ def annotate_lake(lake: Lake, *, settings: Settings, run_id: str, progress: Any)
     if dispatch.is_hopeless:
         raise InfrastructureError("ENGINE_DOWN", engine=wants.engine, hint="every unit failed; see phi.dead_letters")
     return counts
-
-
-def _plan(settings: Settings) -> PoolPlan:
-    wants = settings.annotate
-    options = settings.engine.get(wants.engine, {})
-    return PoolPlan(
-        worker="ray_actors.annotator:Annotator",
-        settings_json=settings.to_json(),
-        n_actors=wants.n_actors,
-        cpus_per_actor=wants.cpus_per_actor,
-        gpus_per_actor=wants.gpus_per_actor,
-        start_timeout_s=float(options.get("start_timeout_s", DEFAULT_START_TIMEOUT_S)),
-        call_timeout_s=wants.unit_timeout_s,
-    )
 
 
 def _work(

@@ -7,7 +7,6 @@ does, prompts, tables. Both are named by string, so that their libraries are imp
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import signal
 import threading
@@ -22,12 +21,12 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
+from ray_actors.pool_plan import PoolPlan
 from ray_actors.workplace import ProgressBoard, Workplace, shown_progress
 
 _POLL_S = 1.0
 _CLOSE_TIMEOUT_S = 20.0
 _OBJECT_STORE_BYTES = 128 * 2**20
-DEFAULT_START_TIMEOUT_S = 600.0
 
 
 class Worker(Protocol):
@@ -42,33 +41,6 @@ class Worker(Protocol):
     def close(self) -> None:
         """Free the engine and its processes; safe to call twice."""
         ...
-
-
-@dataclass(frozen=True)
-class PoolPlan:
-    """What a pool consists of.
-
-    Attributes:
-        worker: ``module:class`` of a Worker.
-        settings_json: handed to every worker.
-        n_actors: workers side by side (at least one).
-        cpus_per_actor, gpus_per_actor: what Ray reserves for each.
-        start_timeout_s: how long a worker may take to load.
-        call_timeout_s: a call that takes longer is given up and its actor replaced.
-    """
-
-    worker: str
-    settings_json: str
-    n_actors: int = 1
-    cpus_per_actor: float = 1.0
-    gpus_per_actor: float = 0.0
-    start_timeout_s: float = DEFAULT_START_TIMEOUT_S
-    call_timeout_s: float = 1_800.0
-
-    @property
-    def n_cpus(self) -> int:
-        """CPUs that a local Ray needs for all of them."""
-        return max(1, math.ceil(self.n_actors * self.cpus_per_actor))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ppsehr_spark.synthesis.narratives.screening import OK, make_note_id
 from ppsehr_spark.synthesis.records import SyntheticPatient
 from ray_actors.dispatch import Dispatch, Task
 from ray_actors.note_writers import name_writer, open_writer
+from ray_actors.pool_plan import plan_pool
 from ray_actors.record_draw import PatientDraw
 from ray_actors.synthesizer import NoteRequest, SynthesisResult
 from ray_actors.usage import Usage
@@ -157,7 +158,8 @@ def _write_open(work: _Work, draw: PatientDraw | None) -> None:
     from ray_actors.cluster import actor_pool, ray_session, stop_on_sigterm  # Ray takes seconds to import
 
     settings = work.dataset.settings
-    plan = _plan_pool(settings)
+    worker = "ray_actors.synthesizer:Synthesizer"
+    plan = plan_pool(settings, settings.synthesize, worker=worker, call_timeout_s=_CALL_TIMEOUT_S)
     with ray_session(plan.n_cpus), stop_on_sigterm() as stop, actor_pool(plan, stop) as pool:
         units = work.open_units(work.store(draw.result())) if draw else work.units
         tasks = [Task(f"unit-{at:04d}", tuple(r.note_id for r in unit)) for at, unit in enumerate(units)]
@@ -208,19 +210,3 @@ class _Work:
                 self.progress.update(len(outcome.rows))
             else:
                 self.counts.n_failed += len(dispatch.fail(task, error_code=outcome.code))
-
-
-def _plan_pool(settings: Settings) -> Any:
-    from ray_actors.cluster import DEFAULT_START_TIMEOUT_S, PoolPlan
-
-    wants = settings.synthesize
-    options = settings.engine.get(wants.engine, {})
-    return PoolPlan(
-        worker="ray_actors.synthesizer:Synthesizer",
-        settings_json=settings.to_json(),
-        n_actors=wants.n_actors,
-        cpus_per_actor=wants.cpus_per_actor,
-        gpus_per_actor=wants.gpus_per_actor,
-        start_timeout_s=float(options.get("start_timeout_s", DEFAULT_START_TIMEOUT_S)),
-        call_timeout_s=_CALL_TIMEOUT_S,
-    )

@@ -66,25 +66,6 @@ def publish_products(
     return Published(tuple(releases), tuple(refusals))
 
 
-def publish_notes(lake: Lake, settings: Settings, *, run_id: str, canaries: Sequence[str] = ()) -> Release:
-    """As ``publish_products``, for the protected notes alone.
-
-    Raises:
-        QualityGateError: see ``note_publishing.offer_notes``; the refusal is in the audit log.
-    """
-    listed = _list_canaries(settings, canaries)
-    release = _publish(
-        lake,
-        settings,
-        NOTES_PRODUCT,
-        lambda: Candidate(offer_notes(lake, settings, canaries=listed)),
-        ledger=read_ledger(lake),
-        run_id=run_id,
-    )
-    assert release is not None, "without notes the offer is refused"
-    return release
-
-
 def _publish(
     lake: Lake,
     settings: Settings,

@@ -82,11 +82,6 @@ def read_patients(lake: Lake, *, dataset_id: str) -> tuple[SyntheticPatient, ...
     )
 
 
-def read_notes(lake: Lake, *, dataset_id: str) -> pa.Table:
-    """Notes of a data set as they stand in the table, dropped ones without text, in order of id."""
-    return _read(lake, SYNTHETIC_NOTES, dataset_id).sort_by("synthetic_note_id")
-
-
 def read_note_ids(lake: Lake, *, dataset_id: str) -> frozenset[str]:
     """Ids of the notes that are written or dropped already."""
     rows = lake.read(SYNTHETIC_NOTES, ["dataset_id", "synthetic_note_id"])

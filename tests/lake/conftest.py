@@ -13,10 +13,10 @@ from deltalake import write_deltalake
 
 from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.lake.evaluations import evaluate_lake
-from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.tables import Lake
 from tests.lake.dp_lake import RUN_ID, fill_privacy_half
+from tests.lake.note_release import publish_notes
 from tests.lake.worked_release import build_rows, spend_budget
 from tests.lake.worked_rows import WORKED_ROWS
 

@@ -17,10 +17,10 @@ from ppsehr_spark.config import PublishSettings, Settings, settings_from_json
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake.audit_log import Anchor, verify_chain
 from ppsehr_spark.lake.note_publishing import bucket_conditions, read_canaries
-from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import ANNOTATIONS, AUDIT_LOG, NOTES, PROTECTED_NOTES, RELEASED_NOTES, RELEASES
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.synthesis.simulator import PHI_CANARIES
+from tests.lake.note_release import publish_notes
 
 _NAME_FILE = """
 id = "NAME"
@@ -35,9 +35,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PUBLISH_ONCE = """
 import sys
 from ppsehr_spark.config import settings_from_json
-from ppsehr_spark.lake.publishing import publish_notes
+from ppsehr_spark.lake.publishing import publish_products
 from ppsehr_spark.lake.tables import Lake
-publish_notes(Lake(sys.argv[1]), settings_from_json(open(sys.argv[2], encoding="utf-8").read()), run_id="r0")
+publish_products(Lake(sys.argv[1]), settings_from_json(open(sys.argv[2], encoding="utf-8").read()), run_id="r0")
 """
 
 

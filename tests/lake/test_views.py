@@ -16,7 +16,6 @@ from deltalake import DeltaTable, QueryBuilder
 from ppsehr_spark.config import Settings
 from ppsehr_spark.errors import UsageError
 from ppsehr_spark.lake.ledger_store import open_ledger
-from ppsehr_spark.lake.publishing import publish_notes
 from ppsehr_spark.lake.schemas import PROTECTED_NOTES, TABLES
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.lake.view_specs import VIEWS
@@ -31,6 +30,7 @@ from ppsehr_spark.lake.views import (
     table_ddl,
 )
 from ppsehr_spark.privacy.policy import parse_policy
+from tests.lake.note_release import publish_notes
 from tests.lake.worked_rows import WORKED_ROWS
 
 _ROOT = Path(__file__).resolve().parents[2]

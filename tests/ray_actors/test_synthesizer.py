@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ppsehr_spark.config import Settings
 from ppsehr_spark.errors import ConfigurationError, InfrastructureError, InputError
 from ppsehr_spark.lake import schemas
-from ppsehr_spark.lake.synthetic_store import find_newest_dataset, read_notes, read_patients
+from ppsehr_spark.lake.synthetic_store import find_newest_dataset, read_patients
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.note_writers import name_writer, open_writer
 from ray_actors.synthesize_run import SynthesizeCounts, open_requests, plan_dataset, synthesize_lake
@@ -186,7 +186,9 @@ def test_budget_bounds_a_run_and_the_next_one_goes_on(shared_ray: None, lake: La
     assert first.to_dict()["open_encounters"] == N_NOTES - n_first
     second = synthesize(lake, settings)
     assert second.n_open_before == N_NOTES - n_first and second.to_dict()["open_encounters"] == 0
-    ids = read_notes(lake, dataset_id=dataset_id)["synthetic_note_id"].to_pylist()
+    notes = note_rows(lake)
+    ids = [row["synthetic_note_id"] for row in notes]
+    assert {row["dataset_id"] for row in notes} == {dataset_id}
     assert len(ids) == len(set(ids)) == N_NOTES and len(server.bodies) == N_NOTES, "nobody was asked twice"
     third = synthesize(lake, settings)
     assert third.n_open_before == 0 and len(server.bodies) == N_NOTES
@@ -238,8 +240,8 @@ def test_killed_at_a_commit_and_run_again_every_note_stands_once(lake: Lake, ser
         assert (job.wait(timeout=200), len(note_rows(lake))) == (137, 3)
     with running_job(lake, server) as job:
         assert job.wait(timeout=200) == 0
-    notes = read_notes(lake, dataset_id=dataset_id)
-    assert notes.num_rows == len(set(notes["synthetic_note_id"].to_pylist())) == N_NOTES
+    notes = note_rows(lake)
+    assert len(notes) == len({row["synthetic_note_id"] for row in notes}) == N_NOTES
     assert len(server.bodies) <= N_NOTES + 3, "a kill loses at most the unit that was under way"
     dataset = plan_dataset(lake, settings)
     assert open_requests(lake, dataset, read_patients(lake, dataset_id=dataset_id)) == []
