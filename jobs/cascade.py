@@ -15,6 +15,7 @@ from ppsehr_spark.domain.cascade import NoteCascade
 from ppsehr_spark.domain.identity import create_key, load_key
 from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
+from ppsehr_spark.tagging import open_tagger
 from ray_actors.annotator import Annotator
 
 
@@ -32,7 +33,8 @@ def open_cascade(settings_json: str) -> NoteCascade:
     annotator = Annotator(settings_json)
     atexit.register(annotator.close)  # the engine may own processes that must not outlive this one
     budget = _Budget(annotator, settings.annotate.token_budget)
-    return NoteCascade(compile_rules(settings.files), settings.partition, load_key(key_file), budget.ask)
+    rules, tagger = compile_rules(settings.files), open_tagger(settings.partition.tagger)
+    return NoteCascade(rules, settings.partition, load_key(key_file), budget.ask, tagger)
 
 
 class _Budget:

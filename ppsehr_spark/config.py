@@ -60,8 +60,12 @@ class IngestSettings:
 
 @dataclass(frozen=True)
 class PartitionSettings:
-    """What Qwen sees (``doubtful``, ``all``, ``none``) and how text is cut (characters) and grouped (tokens)."""
+    """Tagger beside the rules, what Qwen sees (``doubtful``, ``all``, ``none``), and how text is cut and grouped.
 
+    Lengths are characters, ``unit_tokens`` tokens.
+    """
+
+    tagger: str = "lac"
     qwen_scope: str = "doubtful"
     max_segment_chars: int = 360
     overlap_chars: int = 40

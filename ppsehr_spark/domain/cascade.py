@@ -13,6 +13,7 @@ from typing import Any
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.rules import RuleEngine
 from ppsehr_spark.domain.segments import Segment, SegmentResult, SegmentSettings, apply_results, plan_segments
+from ppsehr_spark.domain.tagging import Tagger
 from ppsehr_spark.errors import ConfigurationError
 
 INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -36,6 +37,7 @@ class NoteCascade:
         rules: the recognisers.
         settings: what is asked about and how text is cut.
         hmac_key: of the segment keys.
+        tagger: reads every note beside the rules; ``None``: rules and model alone.
         ask: answers rows shaped like phi.segments with rows shaped like phi.segment_annotations; what it leaves out
             stays with the rules. What it raises is not caught here.
         answers: segment key -> row, so far.
@@ -45,10 +47,12 @@ class NoteCascade:
     settings: SegmentSettings
     hmac_key: bytes
     ask: Callable[[list[dict[str, Any]]], Sequence[Mapping[str, Any]]]
+    tagger: Tagger | None = None
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def annotate(self, notes: Sequence[Note]) -> list[Annotated]:
         """One answer per note, in order; a defect that one note meets costs that note alone."""
+        self.rules.prepare(notes, self.tagger)
         plans = [self._plan(note) for note in notes]
         new = {s.key: s for plan in plans if plan for s in plan[1] if s.key not in self.answers}
         if new:
@@ -58,7 +62,7 @@ class NoteCascade:
 
     def _plan(self, note: Note) -> _Plan | None:
         try:
-            spans = self.rules.propose(note)
+            spans = self.rules.propose(note, self.tagger)
             categories, settings = self.rules.categories, self.settings
             return spans, plan_segments(note, spans, categories=categories, settings=settings, hmac_key=self.hmac_key)
         except ConfigurationError:

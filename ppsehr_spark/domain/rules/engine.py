@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
@@ -17,6 +17,7 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
 from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext
 from ppsehr_spark.domain.rules.patterns import compile_lexicon, compile_pattern
 from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
+from ppsehr_spark.domain.tagging import Tag, Tagger, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
@@ -38,6 +39,7 @@ class RuleEngine:
         recognisers: compiled recognisers per category id.
         index: all listed terms.
         tier_rules: tier assignment for tiered categories.
+        tag_weights: of the categories in which a sequence tagger counts.
     """
 
     knowledge_version: str
@@ -45,14 +47,25 @@ class RuleEngine:
     recognisers: dict[str, tuple[Grammar, ...]]
     index: TermIndex
     tier_rules: TierRules
+    tag_weights: dict[str, TagWeights] = field(default_factory=dict)
 
-    def propose(self, note: Note) -> tuple[Span, ...]:
+    def prepare(self, notes: Iterable[Note], tagger: Tagger | None) -> None:
+        """Let the tagger read notes that will be proposed soon; changes no outcome."""
+        if tagger and self.tag_weights:
+            tagger.prepare(normalise_text(note.text).text for note in notes)
+
+    def propose(self, note: Note, tagger: Tagger | None = None) -> tuple[Span, ...]:
         """Non-overlapping spans with tiers, sorted by start; doubtful ones (below ``doubt_to``) included.
 
         An accepted span is never displaced by one that is not (yet) accepted, whatever their priorities.
+
+        Args:
+            note: the note.
+            tagger: reads the normalised text; its readings count as ``[tagger]`` of each category says.
         """
         text = self.index.scan(normalise_text(note.text))
-        candidates = [span for category in self.categories.values() for span in self._find(category, text, note)]
+        tags = tagger.tag(text.text) if tagger and self.tag_weights else ()
+        candidates = [span for category in self.categories.values() for span in self._find(category, text, note, tags)]
         accepted = self._resolve(span for span in candidates if self._is_accepted(span))
         doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
         return self.tier_rules.assign(note, _add_where_free(accepted, doubtful))
@@ -77,8 +90,11 @@ class RuleEngine:
             f"{surface} [{place}] {category.name} {span.category}: {span.rule} {span.confidence:.2f} ({verdict}){tier}"
         )
 
-    def _find(self, category: Category, text: NormalisedText, note: Note) -> list[Span]:
+    def _find(self, category: Category, text: NormalisedText, note: Note, tags: Sequence[Tag]) -> list[Span]:
         found = [span for recogniser in self.recognisers[category.id] for span in recogniser.find(text, note)]
+        weights = self.tag_weights.get(category.id) if tags else None
+        if weights:
+            found = weigh_tags(found, _read_tags(category.id, text, tags, weights), weights=weights)
         found = [span for span in found if span.confidence >= category.doubt_from]
         shields = longest(text.hits.get(f"{category.id}.negative", ()))
         if not found or not shields:
@@ -112,7 +128,9 @@ def _compile(items: tuple[tuple[str, str], ...]) -> RuleEngine:
     terms = TermRegistry()
     recognisers = {c.id: _compile_category(GrammarContext(c, files, terms)) for c in categories.values()}
     digest = hashlib.sha256(repr((RULES_VERSION, items)).encode()).hexdigest()[:16]
-    return RuleEngine(digest, categories, recognisers, terms.build(), TierRules(files))
+    weights = {c.id: read_weights(c.tagger, file=f"categories/{c.id}.toml") for c in categories.values()}
+    heard = {category: given for category, given in weights.items() if given}
+    return RuleEngine(digest, categories, recognisers, terms.build(), TierRules(files), heard)
 
 
 def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
@@ -125,6 +143,15 @@ def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
     grammars = [GRAMMARS[name](context) for name in category.recognisers]
     patterns = [compile_pattern(raw, category=category.id) for raw in category.patterns]
     return (*grammars, *patterns, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
+
+
+def _read_tags(category: str, text: NormalisedText, tags: Sequence[Tag], weights: TagWeights) -> list[Span]:
+    """The tagger's readings of one category as spans of the original text."""
+    return [
+        text.span(tag.start, tag.end, category, confidence=tag.probability, rule=f"{category}.tagger")
+        for tag in tags
+        if tag.label == weights.label and tag.end - tag.start <= weights.max_chars
+    ]
 
 
 def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Span, ...]:

@@ -77,7 +77,9 @@ class PersonNames:
             context.terms.add(f"NAME.{kind}", [term])
         self.not_names = frozenset(row[0] for row in rows if row[1] == "not_name")
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
-        context.terms.add("NAME.eponym", [row[0] for row in context.lexicon("lexicons/eponyms.tsv")])
+        eponyms = [row[0] for row in context.lexicon("lexicons/eponyms.tsv")]
+        context.terms.add("NAME.eponym", eponyms)
+        context.terms.add("NAME.negative", eponyms)  # also against what a tagger proposes
         context.terms.add("NAME.sex", [",男", ",女", "(男", "(女", " 男", " 女", "、男", "、女", "岁"])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])

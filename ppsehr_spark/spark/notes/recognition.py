@@ -17,12 +17,14 @@ from ppsehr_spark.config import Settings
 from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.domain.rules import RuleEngine, compile_rules
 from ppsehr_spark.domain.segments import Segment, plan_segments
+from ppsehr_spark.domain.tagging import Tagger
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
 from ppsehr_spark.spark.notes.rows import NOTE_COLUMNS, note_of, pack_rows, span_row
 from ppsehr_spark.spark.session import describe
+from ppsehr_spark.tagging import open_tagger
 
 _CONTENT = pa.struct(
     [schemas.SEGMENTS.schema.field(n).with_nullable(True) for n in schemas.SEGMENTS.schema.names if n != "run_id"]
@@ -69,18 +71,22 @@ def _recogniser(settings: Settings, version: str, segmentation: str) -> Any:
     files, partition, key_file = dict(settings.files), settings.partition, settings.identity.key_file
 
     def recognise(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        engine, key = compile_rules(files), load_key(key_file)
+        engine, tagger, key = compile_rules(files), open_tagger(partition.tagger), load_key(key_file)
         for batch in batches:
-            rows = (_recognise(row, engine, partition, key) for row in batch.to_pylist())
+            given = batch.to_pylist()
+            engine.prepare((note_of(row) for row in given), tagger)
+            rows = (_recognise(row, engine, tagger, partition, key) for row in given)
             stamped = ({**r, "knowledge_version": version, "segmentation_version": segmentation} for r in rows)
             yield from pack_rows(stamped, _RECOGNISED)
 
     return recognise
 
 
-def _recognise(row: dict[str, Any], engine: RuleEngine, partition: Any, key: bytes) -> dict[str, Any]:
+def _recognise(
+    row: dict[str, Any], engine: RuleEngine, tagger: Tagger | None, partition: Any, key: bytes
+) -> dict[str, Any]:
     note = note_of(row)
-    spans = engine.propose(note)
+    spans = engine.propose(note, tagger)
     segments = plan_segments(note, spans, categories=engine.categories, settings=partition, hmac_key=key)
     return {
         "note_key": note.note_key,

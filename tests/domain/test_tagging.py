@@ -1,0 +1,130 @@
+"""How a tagger's word and a rule's become one confidence, and what the engine makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from ppsehr_spark.config import read_conf_files
+from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.rules import RuleEngine, compile_rules
+from ppsehr_spark.domain.tagging import Tag, TagWeights, read_weights, weigh_tags
+from ppsehr_spark.errors import ConfigurationError
+
+_TABLE = {
+    "label": "PER", "max_chars": 6, "alone_intercept": -1.0, "alone_tag": 1.0, "intercept": 0.5, "rule": 1.0,
+    "tag": 0.5, "unseen": 0.1, "keep_from": 0.9,
+}  # fmt: skip
+_WEIGHTS = TagWeights(**_TABLE)
+
+
+@dataclass
+class ListedTagger:
+    """Says PER wherever a listed word stands, and remembers what it was shown."""
+
+    words: tuple[str, ...]
+    probability: float = 0.95
+    seen: list[str] = field(default_factory=list)
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        self.seen.extend(texts)
+
+    def tag(self, text: str) -> Sequence[Tag]:
+        places = ((text.find(word), word) for word in self.words)
+        return sorted(
+            (Tag(at, at + len(word), "PER", self.probability) for at, word in places if at >= 0),
+            key=lambda tag: tag.start,
+        )
+
+
+def _engine(**changes: float | str) -> RuleEngine:
+    files = read_conf_files()
+    table = {**_TABLE, **changes}
+    lines = [f"{key} = {value!r}" for key, value in table.items()]
+    name = files["categories/NAME.toml"].split("[tagger]")[0]
+    return compile_rules({**files, "categories/NAME.toml": name + "\n[tagger]\n" + "\n".join(lines) + "\n"})
+
+
+def _span(confidence: float, source: str = "rule") -> Span:
+    return Span(3, 6, "NAME", source=source, confidence=confidence, rule="NAME.x")
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def _squash(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_both_voices_are_pooled() -> None:
+    (found,) = weigh_tags([_span(0.6)], [_span(0.8)], weights=_WEIGHTS)
+    assert found.confidence == pytest.approx(_squash(0.5 + _logit(0.6) + 0.5 * _logit(0.8)), abs=1e-4)
+    assert (found.source, found.rule) == ("rule+tagger", "NAME.x")
+
+
+def test_a_rule_that_the_tagger_does_not_see_loses() -> None:
+    (found,) = weigh_tags([_span(0.6)], [], weights=_WEIGHTS)
+    assert found.confidence == pytest.approx(_squash(0.5 + _logit(0.6) + 0.5 * _logit(0.1)), abs=1e-4)
+    assert found.confidence < 0.6 and found.source == "rule"
+
+
+def test_a_sure_rule_is_not_talked_out_of_it() -> None:
+    (found,) = weigh_tags([_span(0.95)], [], weights=_WEIGHTS)
+    assert found == _span(0.95)
+
+
+def test_the_tagger_alone_proposes() -> None:
+    (found,) = weigh_tags([], [_span(0.95)], weights=_WEIGHTS)
+    assert found.confidence == pytest.approx(_squash(-1.0 + _logit(0.95)), abs=1e-4)
+    assert found.source == "tagger"
+
+
+def test_a_certain_tag_stays_finite() -> None:
+    (found,) = weigh_tags([], [_span(1.0)], weights=_WEIGHTS)
+    assert 0.5 < found.confidence < 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"label": 3}, "tagger.label"), ({"rule": "much"}, "tagger.rule"), ({"rules": 1.0}, "tagger.rules")],
+)
+def test_a_wrong_table_is_refused_by_key(change: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_weights({**_TABLE, **change}, file="categories/NAME.toml")
+    assert caught.value.fields["key"] == key
+
+
+def test_no_table_no_word() -> None:
+    assert read_weights({}, file="categories/NAME.toml") is None
+
+
+def test_the_engine_takes_names_that_only_the_tagger_sees() -> None:
+    """Offsets lead back to the original text, also behind characters that nobody sees."""
+    text = "昨日\u200b温格说球队会赢。"
+    note, tagger = Note("n", text), ListedTagger(("温格",))
+    engine = _engine()
+    assert not [s for s in engine.propose(note) if s.category == "NAME" and s.confidence >= 0.5]
+    (span,) = [s for s in engine.propose(note, tagger) if s.category == "NAME"]
+    assert (text[span.start : span.end], span.source, span.rule) == ("温格", "tagger", "NAME.tagger")
+
+
+def test_what_is_too_long_or_of_another_kind_does_not_count() -> None:
+    note = Note("n", "昨日温格说球队会赢。")
+    assert not _engine(max_chars=1).propose(note, ListedTagger(("温格",)))
+    assert not _engine(label="ORG").propose(note, ListedTagger(("温格",)))
+
+
+def test_a_disease_named_after_a_person_is_no_name() -> None:
+    note = Note("n", "诊断帕金森病。")
+    assert not _engine().propose(note, ListedTagger(("帕金森",), 0.999))
+
+
+def test_preparing_shows_the_tagger_what_it_will_read() -> None:
+    engine, tagger = _engine(), ListedTagger(("温格",))
+    engine.prepare([Note("a", "患者：发热"), Note("b", "咳嗽")], tagger)
+    assert tagger.seen == ["患者:发热", "咳嗽"]
+    engine.prepare([Note("a", "发热")], None)
