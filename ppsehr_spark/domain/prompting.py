@@ -65,6 +65,7 @@ class PromptBook:
         sections: (task, section) -> template.
         prefixes: (task, category id) -> finished prefix; ``extract`` has the empty category id.
         names: category id -> Chinese name.
+        extracted: ids of the categories that a model may extract.
         accept_logits: category id -> threshold of its own (``[prompt] accept_logit``), where it has one.
         version: hash (16 hex digits) of everything above.
     """
@@ -72,6 +73,7 @@ class PromptBook:
     sections: Mapping[tuple[str, str], str]
     prefixes: Mapping[tuple[str, str], str]
     names: Mapping[str, str]
+    extracted: frozenset[str]
     accept_logits: Mapping[str, float]
     version: str
 
@@ -88,7 +90,8 @@ def compile_prompts(files: ConfFiles, categories: Mapping[str, Category]) -> Pro
         for name, body in _read_sections(path, text, wanted=_SECTIONS[task]).items()
     }
     enabled = {c.id: c for c in categories.values() if c.enabled}
-    prefixes = {("extract", ""): _extract_prefix(sections, enabled)}
+    extracted = {c.id: c for c in enabled.values() if "extract" in c.model_tasks}
+    prefixes = {("extract", ""): _extract_prefix(sections, extracted)}
     for category in enabled.values():
         prefixes["judge", category.id] = _judge_prefix(sections, category)
         if category.prompt.get("tiers"):
@@ -96,7 +99,9 @@ def compile_prompts(files: ConfFiles, categories: Mapping[str, Category]) -> Pro
     names = {c.id: c.name for c in enabled.values()}
     logits = {c.id: float(c.prompt["accept_logit"]) for c in enabled.values() if "accept_logit" in c.prompt}
     seen = json.dumps([[list(k), v] for part in (sections, prefixes) for k, v in sorted(part.items())])
-    return PromptBook(sections, prefixes, names, logits, hashlib.sha256(seen.encode()).hexdigest()[:16])
+    return PromptBook(
+        sections, prefixes, names, frozenset(extracted), logits, hashlib.sha256(seen.encode()).hexdigest()[:16]
+    )
 
 
 def judge_question(book: PromptBook, *, text: str, candidate: Span) -> Question | None:
@@ -116,7 +121,7 @@ def extract_question(book: PromptBook, *, text: str, note_type: str) -> Question
     item = {
         "type": "object",
         "properties": {
-            "类别": {"type": "string", "enum": sorted(book.names.values())},
+            "类别": {"type": "string", "enum": sorted(book.names[category] for category in book.extracted)},
             "原文": {"type": "string", "minLength": 1, "maxLength": _MAX_QUOTE_CHARS},
         },
         "required": ["类别", "原文"],
@@ -164,7 +169,7 @@ def read_items(book: PromptBook, reply: str) -> list[tuple[str, str]] | None:
     items = _read_json(reply, key="items", kind=list)
     if items is None or len(items) > _MAX_ITEMS:
         return None
-    by_name = {name: category for category, name in book.names.items()}
+    by_name = {book.names[category]: category for category in book.extracted}
     pairs: list[tuple[str, str]] = []
     for item in items:
         fields = item if isinstance(item, dict) else {}

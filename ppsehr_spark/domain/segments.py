@@ -113,7 +113,8 @@ def plan_segments(
 
     Scope ``doubtful`` asks about spans whose confidence lies in [doubt_from, doubt_to) of their category (``judge``)
     and about tiers whose rule ends with ``.unsure`` (``tier``); ``all`` adds ``extract`` windows over the whole
-    text; ``none`` asks nothing. A span too long for a segment is left to the rules.
+    text; ``none`` asks nothing. A category is asked about only in its ``model_tasks``. A span too long for a segment
+    is left to the rules.
 
     Raises:
         ConfigurationError: ``QWEN_SCOPE`` for an unknown scope, ``SEGMENT_SIZE`` for an overlap without progress.
@@ -127,7 +128,7 @@ def plan_segments(
     borders = sentence_borders(note.text)
     planned = [(JUDGE, w, group) for w, group in _group(note.text, doubtful, borders=borders, settings=settings)]
     planned += [(TIER, w, group) for w, group in _group(note.text, unsure, borders=borders, settings=settings)]
-    if settings.qwen_scope == "all":
+    if settings.qwen_scope == "all" and any(EXTRACT in category.model_tasks for category in categories.values()):
         planned += [(EXTRACT, window, ()) for window in _extract_windows(note.text, settings)]
     return [_make_segment(note, task, window, group, hmac_key) for task, window, group in planned]
 
@@ -155,12 +156,16 @@ def apply_results(note: Note, rule_spans: Sequence[Span], results: Sequence[Segm
 
 def _is_doubtful(span: Span, categories: Mapping[str, Category]) -> bool:
     category = categories.get(span.category)
-    return category is not None and category.doubt_from <= span.confidence < category.doubt_to
+    if category is None or JUDGE not in category.model_tasks:
+        return False
+    return category.doubt_from <= span.confidence < category.doubt_to
 
 
 def _is_unsure(span: Span, categories: Mapping[str, Category]) -> bool:
     category = categories.get(span.category)
-    return category is not None and category.is_tiered and span.tier_rule.endswith(".unsure")
+    if category is None or TIER not in category.model_tasks:
+        return False
+    return category.is_tiered and span.tier_rule.endswith(".unsure")
 
 
 _Window = tuple[int, int]

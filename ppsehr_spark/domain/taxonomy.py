@@ -16,6 +16,8 @@ from ppsehr_spark.errors import ConfigurationError
 #: Conf files as text, keyed by their path relative to ``conf/`` (``categories/NAME.toml``). The driver reads
 #: them once; executors and actors get this mapping, so a run never mixes two versions of a file.
 ConfFiles = Mapping[str, str]
+#: What a model can be asked about a category.
+MODEL_TASKS = ("judge", "tier", "extract")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Category:
         patterns: regular-expression recognisers, as read from ``[[pattern]]``.
         lexicons: term-list recognisers, as read from ``[[lexicon]]``.
         negative_terms: a candidate that lies inside one of these in the text is dropped.
+        model_tasks: what a model may say here: ``judge`` a candidate, propose a ``tier``, ``extract`` spans. Only what
+            raised F1 on dev gold stands there (``scripts/bench.py lift``).
         tagger: how much a sequence tagger counts here (keys of ``domain.tagging.TagWeights``); empty: not at all.
     """
 
@@ -56,6 +60,7 @@ class Category:
     patterns: tuple[Mapping[str, Any], ...] = ()
     lexicons: tuple[Mapping[str, Any], ...] = ()
     negative_terms: tuple[str, ...] = ()
+    model_tasks: tuple[str, ...] = MODEL_TASKS
     tagger: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,7 +68,7 @@ _KEYS = {
     "id": str, "name": str, "enabled": bool, "priority": int, "is_tiered": bool, "is_direct_identifier": bool,
     "accept_at": float, "doubt_from": float, "doubt_to": float, "surrogate": str, "prompt": dict,
     "recognisers": list, "pattern": list, "lexicon": list, "negative_terms": list,
-    "tagger": dict,
+    "model_tasks": list, "tagger": dict,
 }  # fmt: skip
 
 
@@ -95,6 +100,10 @@ def _load_category(path: str, text: str) -> Category:
         raise ConfigurationError("CATEGORY_FILE", file=path, key="id", hint="must equal the file name")
     if not raw.get("name"):
         raise ConfigurationError("CATEGORY_FILE", file=path, key="name", hint="is required")
+    if not set(raw.get("model_tasks", ())) <= set(MODEL_TASKS):
+        raise ConfigurationError(
+            "CATEGORY_FILE", file=path, key="model_tasks", hint=f"some of {', '.join(MODEL_TASKS)}"
+        )
     plural = {"pattern": "patterns", "lexicon": "lexicons"}
     values: dict[str, Any] = {plural.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
     return Category(**values)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppsehr_spark.config import PartitionSettings
+from ppsehr_spark.config import PartitionSettings, read_conf_files
 from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.prompting import compile_prompts, extract_question
 from ppsehr_spark.domain.segments import (
     Segment,
     SegmentResult,
@@ -19,7 +20,7 @@ from ppsehr_spark.domain.segments import (
     segment_key,
 )
 from ppsehr_spark.domain.sentences import cut_windows, sentence_borders
-from ppsehr_spark.domain.taxonomy import Category
+from ppsehr_spark.domain.taxonomy import Category, load_categories
 from ppsehr_spark.errors import ConfigurationError
 
 KEY = bytes(range(32))
@@ -249,3 +250,24 @@ def test_two_megabytes_without_a_border_stay_linear() -> None:
     started = time.process_time()
     plan(Note("n1", text), spans, ALL)
     assert time.process_time() - started < 20
+
+
+def test_a_model_is_asked_only_what_its_category_lets_it_say() -> None:
+    """Without judge, tier and extract among its tasks a category never reaches a prompt."""
+    categories = load_categories(read_conf_files())
+    silent = {**categories, "NAME": replace(categories["NAME"], model_tasks=())}
+    unsure = Span(2, 4, "STD", 3, confidence=0.9, tier_rule="STD.3.unsure")
+    doubt = Span(0, 2, "NAME", confidence=0.5)
+    note = Note("n", "李四梅毒待查")
+
+    def tasks(chosen: dict[str, Category]) -> list[str]:
+        planned = plan_segments(note, (doubt, unsure), categories=chosen, settings=ALL, hmac_key=KEY)
+        return [segment.task for segment in planned]
+
+    assert tasks(categories) == ["judge", "tier", "extract"]
+    assert tasks(silent) == ["tier", "extract"]
+    nobody = {name: replace(category, model_tasks=()) for name, category in categories.items()}
+    assert tasks(nobody) == []
+    question = extract_question(compile_prompts(read_conf_files(), silent), text="x", note_type="")
+    assert question.json_schema is not None
+    assert "姓名" not in str(question.json_schema) and "医院名称" in str(question.json_schema)
