@@ -34,7 +34,8 @@ def open_cascade(settings_json: str) -> NoteCascade:
     atexit.register(annotator.close)  # the engine may own processes that must not outlive this one
     budget = _Budget(annotator, settings.annotate.token_budget)
     rules, tagger = compile_rules(settings.files), open_tagger(settings.partition.tagger)
-    return NoteCascade(rules, settings.partition, load_key(key_file), budget.ask, tagger)
+    versions = {"tagger": settings.partition.tagger, **annotator.describe()}
+    return NoteCascade(rules, settings.partition, load_key(key_file), budget.ask, tagger, versions)
 
 
 class _Budget:

@@ -38,6 +38,7 @@ class NoteCascade:
         settings: what is asked about and how text is cut.
         hmac_key: of the segment keys.
         tagger: reads every note beside the rules; ``None``: rules and model alone.
+        versions: of tagger, model and prompts, as ``describe`` repeats them.
         ask: answers rows shaped like phi.segments with rows shaped like phi.segment_annotations; what it leaves out
             stays with the rules. What it raises is not caught here.
         answers: segment key -> row, so far.
@@ -48,6 +49,7 @@ class NoteCascade:
     hmac_key: bytes
     ask: Callable[[list[dict[str, Any]]], Sequence[Mapping[str, Any]]]
     tagger: Tagger | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def annotate(self, notes: Sequence[Note]) -> list[Annotated]:
@@ -59,6 +61,10 @@ class NoteCascade:
             rows = self.ask([_row(segment) for segment in new.values()])
             self.answers.update((str(row["segment_key"]), row) for row in rows)
         return [self._finish(note, plan) for note, plan in zip(notes, plans, strict=True)]
+
+    def describe(self) -> dict[str, str]:
+        """Versions of everything that has a say."""
+        return {"knowledge_version": self.rules.knowledge_version, **self.versions}
 
     def _plan(self, note: Note) -> _Plan | None:
         try:

@@ -24,6 +24,7 @@ _ANNOTATE_EXAMPLES = """  ppsehr annotate notes.jsonl --out spans.jsonl
 output, one line per input line, offsets in code points:
   {"note_id": "n1", "spans": [{"start": 3, "end": 6, "category": "NAME", "tier": null, "source": "rule",
    "confidence": 0.95}]}
+--explain adds "rule" and "tier_rule" to each span, and to each line the versions of knowledge, tagger, model and prompts.
 A bad line gives {"note_id": ..., "spans": [], "error": CODE} and a row in OUT.rejects.jsonl (line, field, reason).
 exit codes: 0 done, 2 usage, 3 configuration, 4 too many rejects or a torn or empty file, 7 engine failed"""
 _PROTECT_EXAMPLES = """  ppsehr protect notes.jsonl --spans spans.jsonl --out protected.jsonl
@@ -47,6 +48,7 @@ def annotate(argv: Sequence[str], open_cascade: Callable[[str], NoteAnnotator]) 
     parser = make_parser("annotate", "Finds sensitive spans and their tiers in a file of notes.", _ANNOTATE_EXAMPLES)
     parser.add_argument("input", help=_INPUT_HELP)
     parser.add_argument("--engine", choices=("rules", "cascade"), default="rules", help="cascade: rules, then Qwen")
+    parser.add_argument("--explain", action="store_true", help="say which rule found each span, by which versions")
     _add_output_arguments(parser)
     options = parser.parse_args(argv)
     return run_door("annotate", lambda: run_file(_annotation_task(options, open_cascade)))
@@ -87,7 +89,7 @@ def _annotation_task(options: argparse.Namespace, open_cascade: Callable[[str], 
         target=options.out,
         settings=settings,
         open_work=open_annotation,
-        arguments=(settings.to_json(), open_cascade if is_cascade else RulesAnnotator),
+        arguments=(settings.to_json(), open_cascade if is_cascade else RulesAnnotator, options.explain),
         left="segments left to the rules (no answer from the model, or annotate.token_budget spent)",
         rejects=options.rejects,
         n_processes=1 if is_cascade else options.jobs,  # one model serves the whole file

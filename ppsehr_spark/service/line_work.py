@@ -7,7 +7,7 @@ which engine finds spans.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,6 +58,10 @@ class NoteAnnotator(Protocol):
         """One answer per note, in order."""
         ...
 
+    def describe(self) -> dict[str, str]:
+        """Versions of what finds spans: knowledge, and tagger, model and prompts where there are any."""
+        ...
+
 
 Work = Callable[[list[RawLine]], list[LineResult]]
 
@@ -72,6 +76,10 @@ class RulesAnnotator:
         """Propose and finalise note by note."""
         return [self._annotate_note(note) for note in notes]
 
+    def describe(self) -> dict[str, str]:
+        """The version of the knowledge."""
+        return {"knowledge_version": self._engine.knowledge_version}
+
     def _annotate_note(self, note: Note) -> Annotated:
         try:
             return Annotated(self._engine.finalise(note, self._engine.propose(note)))
@@ -79,16 +87,19 @@ class RulesAnnotator:
             return Annotated(error=INTERNAL_ERROR)
 
 
-def open_annotation(settings_json: str, open_annotator: Callable[[str], NoteAnnotator]) -> Work:
-    """The work of ``annotate`` on a chunk of lines."""
+def open_annotation(settings_json: str, open_annotator: Callable[[str], NoteAnnotator], is_explained: bool) -> Work:
+    """The work of ``annotate`` on a chunk of lines; ``is_explained`` adds reasons and versions."""
     annotator = open_annotator(settings_json)
+    versions = annotator.describe() if is_explained else {}
     max_chars = settings_from_json(settings_json).ingest.max_note_chars
 
     def work(lines: list[RawLine]) -> list[LineResult]:
         parsed = [_parse(line, max_chars) for line in lines]
         found = iter(annotator.annotate([item.note for item in parsed if isinstance(item, NoteLine)]))
         return [
-            _write_spans(line, item, next(found)) if isinstance(item, NoteLine) else _refuse(line, item, {"spans": []})
+            _write_spans(line, item, next(found), versions)
+            if isinstance(item, NoteLine)
+            else _refuse(line, item, {"spans": []})
             for line, item in zip(lines, parsed, strict=True)
         ]
 
@@ -110,10 +121,12 @@ def _parse(line: RawLine, max_chars: int) -> NoteLine | Refusal:
     return Refusal(LINE_TOO_LONG) if line.raw is None else read_note_line(line.raw, max_note_chars=max_chars)
 
 
-def _write_spans(line: RawLine, item: NoteLine, found: Annotated) -> LineResult:
+def _write_spans(line: RawLine, item: NoteLine, found: Annotated, versions: Mapping[str, str]) -> LineResult:
+    """Versions stand in a line only where spans are explained."""
     if found.error:
         return _refuse(line, Refusal(found.error, "", item.note_id), {"spans": []})
-    fields: dict[str, Any] = {"note_id": item.note_id, "spans": [span_fields(span) for span in found.spans]}
+    spans = [span_fields(span, is_explained=bool(versions)) for span in found.spans]
+    fields: dict[str, Any] = {"note_id": item.note_id, "spans": spans, **versions}
     if found.n_open_segments:
         fields["n_open_segments"] = found.n_open_segments
     return LineResult(line.number, _dump(fields), len(found.spans), found.n_open_segments)

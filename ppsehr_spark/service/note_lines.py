@@ -77,8 +77,9 @@ def read_span_line(raw: bytes) -> tuple[str, tuple[Span, ...]] | Refusal:
         return Refusal(error.refusal.reason, error.refusal.field, note_id)
 
 
-def span_fields(span: Span) -> dict[str, Any]:
-    """The JSON form of a span in file mode."""
+def span_fields(span: Span, *, is_explained: bool = False) -> dict[str, Any]:
+    """The JSON form of a span in file mode; explained, with the rules that found it and decided its tier."""
+    reasons = {"rule": span.rule, "tier_rule": span.tier_rule} if is_explained else {}
     return {
         "start": span.start,
         "end": span.end,
@@ -86,6 +87,7 @@ def span_fields(span: Span) -> dict[str, Any]:
         "tier": span.tier,
         "source": span.source,
         "confidence": round(span.confidence, 4),
+        **reasons,
     }
 
 

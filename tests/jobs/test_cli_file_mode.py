@@ -77,6 +77,16 @@ def test_annotate_writes_offsets_that_quote_the_text(notes: Path, tmp_path: Path
     assert not out.with_name("spans.jsonl.rejects.jsonl").exists()
 
 
+def test_explain_names_rules_and_versions_but_no_text(notes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "spans.jsonl"
+    assert cli.main(["annotate", str(notes), "--out", str(out), "--explain"]) == 0
+    first, _, empty = read(out)
+    assert len(first["knowledge_version"]) == 16 and empty["knowledge_version"] == first["knowledge_version"]
+    assert {s["rule"].split(".")[0] for s in first["spans"]} == {"NAME", "CONTACT", "ID", "STD"}
+    assert [s["tier_rule"] for s in first["spans"] if s["category"] == "STD"][0].startswith("STD.1.")
+    assert CANARY not in out.read_text(encoding="utf-8")
+
+
 def test_bad_lines_get_one_output_line_and_one_reject_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in.jsonl", [good_line("first"), *(raw for raw, _, _ in BAD_LINES), good_line("last")])
     out = tmp_path / "out.jsonl"
