@@ -39,7 +39,7 @@ class Span:
         end: one past the last code point, > start.
         category: category id (``NAME`` ...), see ``conf/categories``.
         tier: 1 low, 2 medium, 3 high for tiered categories, ``None`` otherwise.
-        source: who said so: ``rule``, ``qwen``, ``rule+qwen``, ``person``, ``gold``.
+        source: who said so: ``rule``, ``tagger``, ``qwen``, several joined by ``+``, ``person`` or ``gold``.
         confidence: [0, 1]; the category file says from where on a span counts.
         rule: id of the recogniser, pattern or prompt that found it (``NAME.title``).
         tier_rule: id of the tier rule that decided (``STD.3.confirmed``).

@@ -256,7 +256,7 @@ def _apply_verdict(span: Span, verdict: Verdict | None) -> Span | None:
     if verdict.is_accepted is False:
         return None
     if verdict.is_accepted:
-        span = replace(span, source="rule+qwen", confidence=1.0)
+        span = replace(span, source=f"{span.source}+qwen", confidence=1.0)
     if verdict.tier is not None and span.tier is not None:
         span = replace(span, tier=verdict.tier, tier_rule=f"qwen.{span.category}.{verdict.tier}")
     return span

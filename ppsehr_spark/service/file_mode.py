@@ -24,7 +24,7 @@ _ANNOTATE_EXAMPLES = """  ppsehr annotate notes.jsonl --out spans.jsonl
 output, one line per input line, offsets in code points:
   {"note_id": "n1", "spans": [{"start": 3, "end": 6, "category": "NAME", "tier": null, "source": "rule",
    "confidence": 0.95}]}
---explain adds "rule" and "tier_rule" to each span, and to each line the versions of knowledge, tagger, model and prompts.
+--explain adds "rule" and "tier_rule" to each span, and to each line the versions of knowledge, tagger, model, prompts.
 A bad line gives {"note_id": ..., "spans": [], "error": CODE} and a row in OUT.rejects.jsonl (line, field, reason).
 exit codes: 0 done, 2 usage, 3 configuration, 4 too many rejects or a torn or empty file, 7 engine failed"""
 _PROTECT_EXAMPLES = """  ppsehr protect notes.jsonl --spans spans.jsonl --out protected.jsonl

@@ -83,7 +83,7 @@ def test_explain_names_rules_and_versions_but_no_text(notes: Path, tmp_path: Pat
     first, _, empty = read(out)
     assert len(first["knowledge_version"]) == 16 and empty["knowledge_version"] == first["knowledge_version"]
     assert {s["rule"].split(".")[0] for s in first["spans"]} == {"NAME", "CONTACT", "ID", "STD"}
-    assert [s["tier_rule"] for s in first["spans"] if s["category"] == "STD"][0].startswith("STD.1.")
+    assert next(s["tier_rule"] for s in first["spans"] if s["category"] == "STD").startswith("STD.1.")
     assert CANARY not in out.read_text(encoding="utf-8")
 
 
@@ -240,10 +240,22 @@ def test_cascade_with_the_engine_that_needs_no_model(notes: Path, tmp_path: Path
     plain, cascade = tmp_path / "plain", tmp_path / "cascade"
     assert cli.main(["annotate", str(notes), "--out", str(plain)]) == 0
     arguments = ["annotate", str(notes), "--out", str(cascade), "--engine", "cascade"]
-    assert cli.main([*arguments, "--set", "annotate.engine=rules", *keyed(key_file)]) == 0
+    silent = ["--set", "annotate.engine=rules", "--set", "partition.tagger=none"]
+    assert cli.main([*arguments, *silent, *keyed(key_file)]) == 0
     spans = [read_span_line(line) for line in cascade.read_bytes().splitlines()]
     assert spans == [read_span_line(line) for line in plain.read_bytes().splitlines()]
     assert isinstance(spans[0], tuple) and isinstance(spans[0][1][0], Span)
+
+
+def test_the_tagger_of_conf_reads_beside_the_rules(tmp_path: Path, key_file: str) -> None:
+    notes = write(tmp_path / "news.jsonl", [good_line("n1", "主教练温格认为球队踢得不错。")])
+    out = tmp_path / "spans.jsonl"
+    arguments = ["annotate", str(notes), "--out", str(out), "--engine", "cascade", "--explain"]
+    assert cli.main([*arguments, "--set", "annotate.engine=rules", *keyed(key_file)]) == 0
+    (line,) = read(out)
+    assert [(s["start"], s["end"], s["category"]) for s in line["spans"]] == [(3, 5, "NAME")]
+    assert "tagger" in line["spans"][0]["source"]
+    assert (line["tagger"], line["engine"]) == ("lac", "rules")
 
 
 def ppsehr(*arguments: str, stdin: bytes = b"", path: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
