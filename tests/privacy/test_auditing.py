@@ -25,6 +25,7 @@ def _audit_randomised_response(epsilon: float, *, n: int, seed: int, share_score
     return audit_scores(list(members), list(others), delta=DELTA, inclusion_rate=RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.0, 0.5, 2.0])
 def test_the_bounds_stay_below_the_epsilon_of_randomised_response(epsilon: float) -> None:
     audits = [_audit_randomised_response(epsilon, n=300, seed=seed) for seed in range(150)]

@@ -169,6 +169,7 @@ def test_a_planted_mistake_is_found(check: Callable[[Draw], None], mistake: Draw
         check(mistake)
 
 
+@pytest.mark.slow
 def test_two_processes_draw_differently() -> None:
     script = (
         "import random, numpy; random.seed(1); numpy.random.seed(1);"

@@ -163,6 +163,7 @@ def test_trained_generator_uses_the_newest_checkpoint(lake: Lake) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_patients_are_drawn_without_an_engine_and_stand_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray must not start"))
     settings = make_settings("rules", n_patients=5)

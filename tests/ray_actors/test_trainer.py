@@ -40,6 +40,7 @@ PATIENTS = make_patients(1, 3, 2, 1)
 # --- gradients -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tied", "untied", "lora"])
 def test_norms_of_patients_equal_brute_force(kind: str) -> None:
     expected = torch.stack([slow_gradient(make_tiny(kind), patient).norm() for patient in PATIENTS])

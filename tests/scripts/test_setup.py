@@ -29,6 +29,7 @@ def _run(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_second_setup_takes_seconds() -> None:
     assert _run("scripts/bootstrap.sh").returncode == 0
     started = time.monotonic()
