@@ -28,13 +28,13 @@ from ppsehr_spark.synthesis.records import (
 )
 from ppsehr_spark.synthesis.records.ages import count_years, find_births
 from ppsehr_spark.synthesis.records.domain import FIRST_VISIT, NEXT_VISIT
-
-pytestmark = pytest.mark.slow  # jax compiles the estimation first
 from ppsehr_spark.synthesis.records.inference import LogFactor, compute_joint
 from ppsehr_spark.synthesis.records.marginals import Marginal
 from ppsehr_spark.synthesis.records.zeros import list_zeros
 from ppsehr_spark.synthesis.simulator import simulate_record
 from tests.synthesis.plain_rows import choose_pairs, count_rows, first_rows, make_tables, pair_rows
+
+pytestmark = pytest.mark.slow  # jax compiles the estimation first
 
 FILES = read_conf_files()
 CODELISTS = load_codelists(FILES)
