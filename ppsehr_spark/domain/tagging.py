@@ -77,8 +77,10 @@ def read_weights(raw: Mapping[str, Any], *, file: str) -> TagWeights | None:
     if not raw:
         return None
     kinds = {field.name: str(field.type) for field in fields(TagWeights)}
-    for key in sorted(set(raw) ^ set(kinds)):
-        raise ConfigurationError("CATEGORY_FILE", file=file, key=f"tagger.{key}", hint="unknown or missing key")
+    for key in (*sorted(set(raw) - set(kinds)), *sorted(set(kinds) - set(raw))):
+        raise ConfigurationError(
+            "CATEGORY_FILE", file=file, key=f"tagger.{key}", hint="[tagger] names all of its keys and no other"
+        )
     values: dict[str, Any] = {}
     for key, kind in kinds.items():
         value = raw[key]

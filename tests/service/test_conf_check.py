@@ -47,6 +47,8 @@ def test_shipped_conf_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
         ("categories/NAME.toml", "is_direct_identifier = true", "is_direct_identifier = 'yes'"),
         ("categories/NAME.toml", "is_direct_identifier", "is_direkt"),
         ("categories/CONTACT.toml", 'surrogate = "phone"', 'surrogate = "telephon"'),
+        ("categories/NAME.toml", "keep_from = ", "keep_to = "),
+        ("categories/NAME.toml", "accept_at = ", 'model_tasks = ["decide"]\naccept_at = '),
         ("protection.toml", 'CONTACT = "placeholder"', 'CONTACT = "hide"'),
         ("protection.toml", 'mobile_prefix = "154"', 'mobile_prefix = "15"'),
         ("profiles/ci.toml", "n_patients = ", "n_patients = 'many' # "),
