@@ -59,7 +59,7 @@ def write_diagnosis(dice: Dice, visit: Visit, *, weeks: str) -> Fragment:
 def write_operation(visit: Visit) -> Fragment | None:
     """The obstetric operation, ``None`` where it is not a pregnancy mention."""
     if visit.condition.setting == "caesarean":
-        return mark("子宫下段剖宫产术", "PREGNANCY", _CURRENT)
+        return join("子宫下段", mark("剖宫产术", "PREGNANCY", _CURRENT))
     return mark("人工流产术", "PREGNANCY", 3) if visit.condition.setting == "abortion" else None
 
 
