@@ -1,0 +1,173 @@
+"""Peers as processes: labels, overlaps, absence with a reason, and the bench from end to end against a toy peer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ppsehr_spark.domain.notes import Span
+from ppsehr_spark.errors import ConfigurationError
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+TOY = """import json, sys
+print(json.dumps({"ready": "toy 1.0", "note": "for a test"}), flush=True)
+for line in sys.stdin:
+    text = json.loads(line)["text"]
+    at = text.find("杭州")
+    spans = [[at, at + 2, "ADDRESS"]] if at >= 0 else []
+    print(json.dumps({"spans": spans, "cpu_s": 0.001}), flush=True)
+"""
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def runs(load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The client, its peers replaced by a script; ``tmp_path/bench_peers.py`` may be written anew."""
+    module: ModuleType = load("bench_peer_runs")
+    (tmp_path / "bench_peers.py").write_text(TOY, encoding="utf-8")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "bench_peer_runs.py"))
+    return module
+
+
+def test_words_become_spans_and_neighbouring_places_one(load: Any) -> None:
+    peers = load("bench_peers")
+    words = [
+        ("住", "v"),
+        ("杭州市", "ns"),
+        ("西湖区", "ns"),
+        ("，", "w"),
+        ("张三", "nr"),
+        ("协和医院", "nt"),
+        ("工商局", "nt"),
+    ]
+    found = list(peers.read_words(words, labels=peers.LABELS["jieba"], at=10))
+    assert found == [(11, 17, "ADDRESS"), (18, 20, "NAME"), (20, 24, "HOSPITAL")]
+    assert list(peers.read_words([("杭州", "ns")], labels=peers.LABELS["jieba"], at=0)) == [(0, 2, "ADDRESS")]
+
+
+def test_numbers_win_over_words_and_long_over_short(load: Any) -> None:
+    settle = load("bench_peers").settle
+    found = [
+        (0, 11, "CONTACT"),
+        (0, 18, "ID"),
+        (5, 9, "NAME"),
+        (20, 22, "ADDRESS"),
+        (20, 26, "ADDRESS"),
+        (30, 30, "NAME"),
+    ]
+    assert settle(found) == [(0, 18, "ID"), (20, 26, "ADDRESS")]
+
+
+def test_every_peer_maps_to_categories_of_the_guideline(load: Any) -> None:
+    peers, categories = load("bench_peers"), set(load("bench_corpora").GUIDELINE_CATEGORIES)
+    assert set(peers.OPENERS) == set(peers.LABELS) == set(peers.PACKAGES) == set(load("bench_peer_runs").PEERS)
+    assert all(set(labels.values()) <= categories for labels in peers.LABELS.values())
+
+
+def test_a_peer_answers_text_by_text(runs: ModuleType) -> None:
+    with runs.open_peers(["lac"], python=Path(sys.executable)) as lineup:
+        (peer,) = lineup.peers
+        assert peer.remark == "toy 1.0, for a test"
+        found = runs.run_peer(peer, {"a": "住杭州", "b": "无"}, seconds=60)
+        assert found == {"a": (Span(1, 3, "ADDRESS", source="lac"),), "b": ()}
+        assert list(runs.run_peer(peer, {"a": "住杭州"}, seconds=-1)) == []  # out of time: not one of its notes counts
+        pid = peer.process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("import json; print(json.dumps({'absent': 'no such package'}))", "no such package"),
+        ("raise SystemExit(1)", "ended before it was ready"),
+    ],
+)
+def test_a_peer_that_does_not_start_is_absent_with_a_reason(
+    runs: ModuleType, tmp_path: Path, script: str, reason: str
+) -> None:
+    (tmp_path / "bench_peers.py").write_text(script, encoding="utf-8")
+    with runs.open_peers(["lac"], python=Path(sys.executable)) as lineup:
+        assert not lineup.peers and lineup.absent == {"lac": reason}
+    assert "environment" in runs.start_peer("lac", python=tmp_path / "nowhere")
+
+
+def test_a_package_that_is_missing_here_is_named(load: Any) -> None:
+    """The real peer file under the product's Python, which has no such package."""
+    runs = load("bench_peer_runs")
+    assert runs.start_peer("helan", python=Path(sys.executable)) == "helan does not load: ModuleNotFoundError"
+
+
+def test_a_peer_that_dies_is_an_error_and_no_silent_zero(runs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "bench_peers.py").write_text(TOY.split("for line")[0], encoding="utf-8")
+    with (
+        runs.open_peers(["lac"], python=Path(sys.executable)) as lineup,
+        pytest.raises(ConfigurationError, match="PEER"),
+    ):
+        lineup.peers[0].process.wait()
+        runs.run_peer(lineup.peers[0], {"a": "杭州"}, seconds=60)
+
+
+def test_the_assembled_peer_takes_numbers_from_the_one_and_the_rest_from_the_other(runs: ModuleType) -> None:
+    lac = {"a": (Span(0, 2, "NAME"), Span(5, 9, "ADDRESS")), "b": ()}
+    jionlp = {"a": (Span(0, 2, "ADDRESS"), Span(8, 19, "CONTACT"), Span(30, 48, "ID"))}
+    spans = runs.assemble(lac, jionlp)["a"]
+    assert [(s.start, s.category) for s in spans] == [(0, "NAME"), (8, "CONTACT"), (30, "ID")]
+    assert list(runs.assemble(lac, jionlp)) == ["a"]  # only notes that both got to
+
+
+def test_annotate_from_end_to_end(
+    load: Any, runs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, data = load("bench"), tmp_path / "data"
+    (data / "cluener").mkdir(parents=True)
+    records = [
+        {"text": "患者姓名：王建国，住杭州", "label": {"name": {"王建国": [[5, 7]]}, "address": {"杭州": [[10, 11]]}}},
+        {"text": "他去过日本和杭州湾", "label": {"address": {"日本": [[3, 4]], "杭州湾": [[6, 8]]}}},
+    ]
+    (data / "cluener" / "dev.json").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    out = tmp_path / "out.json"
+    arguments = ["--data", str(data), "--peers", "lac", "--peer-python", sys.executable, "--out", str(out)]
+    assert bench.main(["annotate", "--corpus", "cluener", "cpca", *arguments, "--bootstrap", "20"]) == 0
+    said = capsys.readouterr().out
+    assert "cpca: skipped" in said and "toy 1.0" in said
+    content = json.loads(out.read_text(encoding="utf-8"))
+    (corpus,) = content["corpora"]
+    theirs = corpus["annotators"]["lac"]["values"]
+    assert (theirs["strict.ADDRESS.recall"], theirs["relaxed.ADDRESS.recall"]) == (0.5, 1.0)
+    assert theirs["leak.notes"] == 0.5  # one of two notes has a name, and the toy finds none
+    assert corpus["annotators"]["rules"]["values"]["strict.NAME.recall"] == 1
+    assert bench.main(["annotate", "--corpus", "cpca", *arguments]) == 2
+
+
+def test_pieces_have_one_length_and_no_rest(load: Any) -> None:
+    speed = load("bench_speed")
+    pieces = speed.cut_pieces(["咳" * 700, "痰" * 500])
+    assert [len(piece) for piece in pieces] == [400, 400, 400]
+    assert "".join(pieces) == ("咳" * 700 + "\n" + "痰" * 500)[:1200]
+    assert len(speed.cut_pieces(["咳" * 4000], n_pieces=3)) == 3
+
+
+def test_added_terms_are_a_category_that_the_engine_finds(load: Any) -> None:
+    from ppsehr_spark.config import load_settings
+    from ppsehr_spark.domain.notes import Note
+    from ppsehr_spark.domain.rules import compile_rules
+
+    files = load("bench_speed")._with_terms(load_settings().files, n_terms=50)
+    terms = files["lexicons/extra.tsv"].split("\n")
+    assert len(set(terms)) == 50
+    engine = compile_rules(files)
+    note = Note("a", f"，{terms[0]}。")
+    assert [s.category for s in engine.finalise(note, engine.propose(note))] == ["EXTRA"]
