@@ -61,7 +61,12 @@ def collect(corpus: Corpus, engine: RuleEngine, lineup: Lineup, *, seconds: floa
     """Annotator -> spans per note that it got to."""
     found: dict[str, Found] = {RULES: {key: _annotate(engine, key, text) for key, text in corpus.texts.items()}}
     for peer in lineup.peers:
+        n_before = peer.n_failed
         found[peer.name] = run_peer(peer, corpus.texts, seconds=seconds)
+        if peer.n_failed > n_before:
+            print(
+                f"{corpus.name}: {peer.name} failed on {peer.n_failed - n_before} texts, which count as without spans\n"
+            )
     if "lac" in found and "jionlp" in found:
         found[ASSEMBLED] = assemble(found["lac"], found["jionlp"])
     return found

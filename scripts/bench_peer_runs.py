@@ -34,11 +34,12 @@ _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPE
 
 @dataclass
 class Peer:
-    """A running peer; ``remark`` is its version and set-up."""
+    """A running peer; ``remark`` is its version and set-up, ``n_failed`` counts texts that it could not take."""
 
     name: str
     remark: str
     process: subprocess.Popen[str]
+    n_failed: int = 0
 
     def ask(self, text: str) -> tuple[tuple[Span, ...], float]:
         """Spans of one text and the CPU seconds they took the peer.
@@ -53,6 +54,7 @@ class Peer:
             reply = json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             raise ConfigurationError("PEER_ENDED", peer=self.name) from None
+        self.n_failed += reply["failed"]
         return tuple(Span(start, end, category, source=self.name) for start, end, category in reply["spans"]), reply[
             "cpu_s"
         ]

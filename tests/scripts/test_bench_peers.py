@@ -22,7 +22,7 @@ for line in sys.stdin:
     text = json.loads(line)["text"]
     at = text.find("杭州")
     spans = [[at, at + 2, "ADDRESS"]] if at >= 0 else []
-    print(json.dumps({"spans": spans, "cpu_s": 0.001}), flush=True)
+    print(json.dumps({"spans": spans, "cpu_s": 0.001, "failed": "坏" in text}), flush=True)
 """
 
 
@@ -82,6 +82,8 @@ def test_a_peer_answers_text_by_text(runs: ModuleType) -> None:
         assert peer.remark == "toy 1.0, for a test"
         found = runs.run_peer(peer, {"a": "住杭州", "b": "无"}, seconds=60)
         assert found == {"a": (Span(1, 3, "ADDRESS", source="lac"),), "b": ()}
+        assert peer.n_failed == 0
+        assert runs.run_peer(peer, {"c": "坏"}, seconds=60) == {"c": ()} and peer.n_failed == 1
         assert list(runs.run_peer(peer, {"a": "住杭州"}, seconds=-1)) == []  # out of time: not one of its notes counts
         pid = peer.process.pid
     with pytest.raises(ProcessLookupError):
