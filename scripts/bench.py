@@ -49,6 +49,13 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="notes per corpus, drawn by hash (0: all)")
     parser.add_argument("--bootstrap", type=int, default=1_000, metavar="N", help="resamples over notes (0: none)")
     parser.add_argument("--markdown", action="store_true", help="tables for docs/annotation-quality.md")
+    parser.add_argument(
+        "--dump", type=Path, default=None, metavar="FOLDER", help="only write the notes, for ppsehr annotate"
+    )
+    parser.add_argument(
+        "--spans", action="append", default=[], metavar="NAME=FOLDER",
+        help="another annotator: what ppsehr annotate wrote for the notes of --dump, FOLDER/CORPUS.jsonl",
+    )  # fmt: skip
     parser.set_defaults(run=annotate)
 
 
@@ -74,6 +81,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, metavar="S", help="per peer and corpus or round, at most"
     )
+    parser.add_argument("--page", type=Path, default=None, metavar="FILE", help="also put the tables into this page")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="everything as JSON")
 
 

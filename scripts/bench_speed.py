@@ -15,12 +15,13 @@ import os
 import pstats
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_corpora import load_corpus
+from bench_pages import replace_between_marks
 from bench_peer_runs import Lineup, Peer, open_peers
 
 from ppsehr_spark.config import load_settings
@@ -66,15 +67,23 @@ def measure(options: argparse.Namespace) -> int:
     with open_peers(options.peers, python=options.peer_python) as lineup:
         paces = {name: race(engine, lineup, pieces, options) for name, pieces in texts.items()}
     growth = measure_growth(texts["yidu"] if "yidu" in texts else next(iter(texts.values())), options.rounds)
-    report = {"paces": _to_json(paces), "absent": dict(lineup.absent), "extra_terms": growth}
-    for name, pace in paces.items():
-        print(f"== {name}, notes of {PIECE_CHARS} characters\n\n{render_markdown(_tabulate(pace))}\n")
-    for name, reason in lineup.absent.items():
-        print(f"{name} absent: {reason}")
-    print(f"== rules with more terms\n\n{render_markdown(_tabulate_growth(growth))}")
+    text = "\n\n".join(_render(paces, lineup, growth))
+    print(text)
+    if options.page:
+        replace_between_marks(options.page, "speed", text)
     if options.out:
+        report = {"paces": _to_json(paces), "absent": dict(lineup.absent), "extra_terms": growth}
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return int(ExitCode.OK)
+
+
+def _render(paces: Mapping[str, Mapping[str, Pace]], lineup: Lineup, growth: Mapping[str, float]) -> Iterator[str]:
+    for name, pace in paces.items():
+        yield f"### {name}, notes of {PIECE_CHARS} characters"
+        yield render_markdown(_tabulate(pace))
+    yield from (f"{name} absent: {reason}" for name, reason in lineup.absent.items())
+    yield "### rules with more terms in a lexicon"
+    yield render_markdown(_tabulate_growth(growth))
 
 
 def cut_pieces(texts: Sequence[str], *, n_pieces: int = N_PIECES) -> list[str]:

@@ -6,7 +6,7 @@ Knows: which figures stand in which column. Must not know: how they are computed
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,24 @@ def render_comparison(comparison: Comparison, *, has_markdown: bool) -> str:
     render = render_markdown if has_markdown else render_text
     title = f"### {comparison.corpus}" if has_markdown else f"== {comparison.corpus}"
     return "\n\n".join([f"{title}\n\n{comparison.basis}", *(render(grid) for grid in grids)])
+
+
+def render_summary(comparisons: Sequence[Comparison], *, has_markdown: bool) -> str:
+    """One row per corpus, one column per annotator."""
+    render = render_markdown if has_markdown else render_text
+    title = "### Summary" if has_markdown else "== summary"
+    basis = "Strict macro F1 (precision / recall) in percent; without gold, the share of characters touched."
+    return f"{title}\n\n{basis}\n\n{render(tabulate_summary(comparisons))}"
+
+
+def tabulate_summary(comparisons: Sequence[Comparison]) -> Grid:
+    """Strict macro figures over all categories a corpus labels, uncovered ones counting as 0."""
+    names = list(dict.fromkeys(entrant.name for comparison in comparisons for entrant in comparison.entrants))
+    rows = [("corpus", *names)]
+    for comparison in comparisons:
+        cells = {entrant.name: _summarise(entrant.report, comparison) for entrant in comparison.entrants}
+        rows.append((comparison.corpus, *(cells.get(name, "-") for name in names)))
+    return Grid(tuple(rows), 1)
 
 
 def tabulate_scores(comparison: Comparison) -> Grid:
@@ -159,6 +177,13 @@ def _score_row(who: str, label: str, report: AnnotationReport, name: str) -> tup
     counts = (report.counts.get(f"{name}.{kind}") for kind in ("gold", "predicted"))
     figures = (_figure(report, f"{mode}.{name}.{part}") for mode in ("strict", "relaxed") for part in _PARTS)
     return (who, label, *("" if n is None else str(n) for n in counts), *figures)
+
+
+def _summarise(report: AnnotationReport, comparison: Comparison) -> str:
+    if not comparison.categories:
+        return f"touched {100 * report.values.get('over_redaction', math.nan):.2f}"
+    score = report.score("strict")
+    return f"{100 * score.f1:.1f} ({100 * score.precision:.1f} / {100 * score.recall:.1f})"
 
 
 def _figure(report: AnnotationReport, name: str, *, digits: int = 1) -> str:

@@ -6,7 +6,14 @@ import json
 
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.evaluation.annotation import AnnotationReport, evaluate_spans
-from ppsehr_spark.evaluation.comparison import Comparison, Entrant, render_comparison, tabulate_safety, tabulate_touch
+from ppsehr_spark.evaluation.comparison import (
+    Comparison,
+    Entrant,
+    render_comparison,
+    tabulate_safety,
+    tabulate_summary,
+    tabulate_touch,
+)
 
 GOLD = {"a": [Span(0, 3, "NAME"), Span(10, 14, "STD", 3)], "b": [Span(0, 3, "NAME")], "clean": []}
 LENGTHS = {"a": 50, "b": 50, "clean": 100}
@@ -70,3 +77,12 @@ def test_json_names_what_an_annotator_covers() -> None:
     content = json.loads(json.dumps(two().to_dict(), allow_nan=False))
     assert content["annotators"]["peer"]["covered"] == ["NAME"]
     assert content["annotators"]["rules"]["values"]["strict.NAME.f1"] == 1
+
+
+def test_the_summary_has_a_column_per_annotator_and_a_gap_where_one_did_not_run() -> None:
+    bare = evaluate_spans({"a": []}, {"a": [Span(0, 5, "NAME")]}, {"a": 1_000})
+    alone = Comparison("bare", "", (), (Entrant("third", bare, ("NAME",)),))
+    header, labelled, unlabelled = tabulate_summary([two(), alone]).rows
+    assert header == ("corpus", "rules", "peer", "third")
+    assert labelled == ("toy", "100.0 (100.0 / 100.0)", "0.0 (0.0 / 0.0)", "-")
+    assert unlabelled == ("bare", "-", "-", "touched 0.50")

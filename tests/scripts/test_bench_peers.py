@@ -154,6 +154,28 @@ def test_annotate_from_end_to_end(
     assert bench.main(["annotate", "--corpus", "cpca", *arguments]) == 2
 
 
+def test_another_engine_enters_by_the_files_of_file_mode(
+    load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, folder, out = load("bench"), tmp_path / "notes", tmp_path / "out.json"
+    chosen = ["annotate", "--corpus", "gold-dev", "--limit", "20", "--peers", "--bootstrap", "0"]
+    assert bench.main([*chosen, "--dump", str(folder)]) == 0
+    notes = [json.loads(line) for line in (folder / "gold-dev.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(notes) == 20
+    corpus = load("bench_corpora").load_corpus("gold-dev", tmp_path, limit=20)
+    lines = [json.dumps({"note_id": note["note_id"], "spans": [], "error": "X"}) for note in notes[:1]]
+    for note in notes[1:]:
+        found = [{"start": s.start, "end": s.end, "category": s.category} for s in corpus.gold[note["note_id"]].spans]
+        lines.append(json.dumps({"note_id": note["note_id"], "spans": found}))
+    (folder / "gold-dev.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert bench.main([*chosen, "--spans", f"perfect={folder}", "--out", str(out)]) == 0
+    (content,) = json.loads(out.read_text(encoding="utf-8"))["corpora"]
+    values, counts = content["annotators"]["perfect"]["values"], content["annotators"]["perfect"]["counts"]
+    assert values["strict.NAME.precision"] == 1 and counts["notes"] == 20
+    assert values["leak.notes"] == 1 / 20  # the line that failed
+    assert "gold-dev" in capsys.readouterr().out
+
+
 def test_pieces_have_one_length_and_no_rest(load: Any) -> None:
     speed = load("bench_speed")
     pieces = speed.cut_pieces(["咳" * 700, "痰" * 500])
