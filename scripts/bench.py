@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_annotate(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
     parser.add_argument("--corpus", nargs="+", choices=list(READERS), metavar="NAME", help=f"of {', '.join(READERS)}")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="per peer and corpus, at most")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="notes per corpus, drawn by hash (0: all)")
     parser.add_argument("--bootstrap", type=int, default=1_000, metavar="N", help="resamples over notes (0: none)")
     parser.add_argument("--markdown", action="store_true", help="tables for docs/annotation-quality.md")
@@ -77,9 +78,6 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON", help="of the peers' environment"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, metavar="S", help="per peer and corpus or round, at most"
     )
     parser.add_argument("--page", type=Path, default=None, metavar="FILE", help="also put the tables into this page")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="everything as JSON")
