@@ -19,7 +19,8 @@ _TIERS = {
     "district": 2, "devzone": 2, "town": 2, "community": 2, "road": 2, "subroad": 2, "poi": 2, "subpoi": 2,
     "roadno": 3, "subroadno": 3, "houseno": 3, "cellno": 3, "floorno": 3, "roomno": 3,
 }  # fmt: skip
-_DOOR = re.compile(r"[0-9A-Za-z一二三四五六七八九十]+(?:号|栋|幢|座|室|楼|层|单元|组)$")
+#: A road or point of interest that names a door, a numbered group or a building.
+_DOOR = re.compile(r"[0-9A-Za-z一二三四五六七八九十]+(?:号|栋|幢|座|室|楼|层|单元|组)$|(?:大厦|大楼|写字楼)$")
 _EDGE_MARKS = " _-,，.。/\\、:：;；()（）"
 #: May stand at the end of the span or outside it.
 _LOOSE_ENDS = frozenset({"poi", "subpoi", "assist", "redundant"})

@@ -121,7 +121,7 @@ def compare(corpus: Corpus, found: Mapping[str, Found], lineup: Lineup, n_replic
             own = _score(corpus, spans, covered, n_replicates)
         hits = {} if corpus.categories else _count_hits(spans)
         entrants.append(Entrant(name, report, covered, own, remarks.get(name, ""), hits))
-    return Comparison(corpus.name, corpus.basis, corpus.categories, tuple(entrants))
+    return Comparison(corpus.name, corpus.basis, corpus.categories, tuple(entrants), has_direct=bool(corpus.direct))
 
 
 def _score(corpus: Corpus, found: Found, categories: tuple[str, ...], n_replicates: int) -> AnnotationReport:

@@ -197,7 +197,7 @@ READERS: Mapping[
     "address_naacl2019": (
         "Chinese addresses (NAACL 2019 dev), bare and in three sentences by turns; the whole address is one span, its"
         " tier follows the finest level. Without a leading country; persons at the end stay outside; a trailing point"
-        " of interest, a locating word and a repeated division may stand in or out.",
+        " of interest, a locating word and a repeated division may stand in or out. Hardly any is of tier 1.",
         ("ADDRESS",), _ADDRESS_ONLY, _read_naacl,
     ),
     "cpca": (

@@ -39,12 +39,21 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One corpus: ``basis`` says how its labels became gold; ``categories`` is empty where it has none."""
+    """Everybody on one corpus.
+
+    Attributes:
+        corpus: its name.
+        basis: how its labels became gold.
+        categories: those it labels; empty where it has no gold.
+        entrants: the annotators, in the order of the tables.
+        has_direct: it labels direct identifiers, so that leaking notes mean something.
+    """
 
     corpus: str
     basis: str
     categories: tuple[str, ...]
     entrants: tuple[Entrant, ...]
+    has_direct: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -200,4 +209,6 @@ def _rate(n_hits: int, n_chars: int) -> str:
 
 
 def _is_defined(comparison: Comparison, name: str) -> bool:
+    if name == "leak.notes" and not comparison.has_direct:
+        return False
     return any(not math.isnan(e.report.values.get(name, math.nan)) for e in comparison.entrants)

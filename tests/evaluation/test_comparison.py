@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.evaluation.annotation import AnnotationReport, evaluate_spans
@@ -53,6 +54,11 @@ def test_safety_is_counted_by_hand() -> None:
     assert cells["notes with a direct identifier open"] == "66.7"
     assert cells["plain chars covered"] == "2.6"  # 5 of 190
     assert cells["clean notes touched"] == "100.0"
+
+
+def test_a_corpus_without_direct_identifiers_claims_nothing_about_leaking_notes() -> None:
+    header = tabulate_safety(replace(two(), has_direct=False)).rows[0]
+    assert "notes with a direct identifier open" not in header and "gold chars open" in header
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:

@@ -52,6 +52,8 @@ def test_an_address_with_a_door_is_one_span_of_tier_3(addresses: ModuleType) -> 
         ([("下宅村", "community")], 2),
         ([("下宅村", "community"), ("5组", "road")], 3),
         ([("玉树路", "road"), ("5号库", "poi")], 2),
+        ([("玉树路", "road"), ("美都大厦", "poi")], 3),
+        ([("玉树路", "road"), ("美都广场", "poi")], 2),
         ([("玉树路", "road"), ("5号", "poi")], 3),
         ([("玉树路", "road"), ("卅六", "houseno")], 3),
     ],
