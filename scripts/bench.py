@@ -62,6 +62,7 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser)
+    parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="per peer and text, at most")
     parser.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="rounds of everybody in turn; the best one counts"
     )

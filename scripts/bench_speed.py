@@ -86,7 +86,7 @@ def _render(paces: Mapping[str, Mapping[str, Pace]], lineup: Lineup, growth: Map
     yield render_markdown(_tabulate_growth(growth))
 
 
-def cut_pieces(texts: Sequence[str], *, n_pieces: int = N_PIECES) -> list[str]:
+def cut_pieces(texts: Sequence[str], *, n_pieces: int) -> list[str]:
     """The texts one after another, cut every 400 characters; a short rest is left out."""
     joined = "\n".join(texts)
     n_here = min(n_pieces, len(joined) // PIECE_CHARS)
@@ -172,7 +172,7 @@ def _load_texts(data: Path) -> dict[str, list[str]]:
     for name, parts in corpora.items():
         loaded = [corpus for part in parts if (corpus := load_corpus(part, data))]
         if loaded:
-            texts[name] = cut_pieces([text for corpus in loaded for text in corpus.texts.values()])
+            texts[name] = cut_pieces([text for corpus in loaded for text in corpus.texts.values()], n_pieces=N_PIECES)
     return texts
 
 

@@ -176,9 +176,28 @@ def test_another_engine_enters_by_the_files_of_file_mode(
     assert "gold-dev" in capsys.readouterr().out
 
 
+def test_speed_from_end_to_end(
+    load: Any, runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, speed, page = load("bench"), load("bench_speed"), tmp_path / "page.md"
+    monkeypatch.setattr(speed, "EXTRA_TERMS", (10, 20))
+    monkeypatch.setattr(speed, "N_PIECES", 20)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)  # the other tests keep their cores
+    page.write_text("<!-- speed: begin --><!-- speed: end -->", encoding="utf-8")
+    arguments = ["--data", str(tmp_path), "--peers", "lac", "--peer-python", sys.executable, "--rounds", "2"]
+    assert bench.main(["speed", *arguments, "--page", str(page)]) == 0
+    said = capsys.readouterr().out
+    rows = [line.split("|") for line in said.split("\n") if line.startswith("| lac") or line.startswith("| rules |")]
+    ours, theirs = (float(row[2]) for row in rows)
+    assert theirs == 1_000 and float(rows[1][3]) == pytest.approx(ours / 1_000, abs=0.1)  # the toy says 1 ms a note
+    assert said.strip() in page.read_text(encoding="utf-8")
+    assert bench.main(["speed", *arguments, "--profile"]) == 0
+    assert "tottime" in capsys.readouterr().out
+
+
 def test_pieces_have_one_length_and_no_rest(load: Any) -> None:
     speed = load("bench_speed")
-    pieces = speed.cut_pieces(["咳" * 700, "痰" * 500])
+    pieces = speed.cut_pieces(["咳" * 700, "痰" * 500], n_pieces=9)
     assert [len(piece) for piece in pieces] == [400, 400, 400]
     assert "".join(pieces) == ("咳" * 700 + "\n" + "痰" * 500)[:1200]
     assert len(speed.cut_pieces(["咳" * 4000], n_pieces=3)) == 3
