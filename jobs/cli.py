@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "protect": ("ppsehr_spark.service.file_mode:protect", "rewrite a file of notes under a policy, no lake"),
     "preview": ("ppsehr_spark.service.preview:main", "show one note with its spans, tiers and reasons"),
     "evaluate": ("ppsehr_spark.service.evaluation:main", "score predicted spans against gold"),
+    "review": ("ppsehr_spark.service.review:main", "draw a sample for people to read; bound the notes that leak"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -33,6 +34,7 @@ _EXAMPLES = """examples:
   ppsehr annotate notes.jsonl --out spans.jsonl
   ppsehr protect notes.jsonl --spans spans.jsonl --policy research --out protected.jsonl
   ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl
+  ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv
   ppsehr preview --note note.txt --html note.html
   ppsehr conf check
 every subcommand has its own --help"""

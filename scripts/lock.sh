@@ -11,4 +11,5 @@ resolve() {
 resolve packages.in --override overrides.txt -o lock.txt
 # Images for Spark hosts: a subset of the same pins.
 resolve spark.in --constraint lock.txt -o lock-spark.txt
-! grep -n '://' lock.txt lock-spark.txt
+resolve peers.in -o peers.txt
+! grep -n "://" lock.txt lock-spark.txt peers.txt

@@ -37,7 +37,7 @@ class AnnotationReport:
     Attributes:
         values: ``strict.NAME.f1``, ``relaxed.macro.recall``, ``tier.3.recall``, ``tier.STD.3.precision``,
             ``tier.macro.precision``, ``tier.under``, ``leak.chars``, ``leak.notes``, ``leak.notes_missed``,
-            ``over_redaction``: shares in [0, 1] or NaN.
+            ``over_redaction``, ``over_redaction.notes`` (notes without gold that are touched): shares in [0, 1] or NaN.
         intervals: the same names -> (low, high) at 95%; empty without bootstrap.
         counts: sums over notes, see ``span_counts.count_notes``; also ``n_without_prediction`` (gold notes that the
             prediction does not mention) and ``n_unknown`` (predicted notes without gold, not scored).
@@ -122,6 +122,7 @@ def _compute(sums: _Sums, categories: Sequence[str], *, totals: _Sums) -> dict[s
     figures["leak.notes"] = _divide(sums["leaking_notes"], sums["notes"])
     figures["leak.notes_missed"] = _divide(sums["missed_notes"], sums["notes"])
     figures["over_redaction"] = _divide(sums["covered_plain_chars"], sums["chars"] - sums["gold_chars"])
+    figures["over_redaction.notes"] = _divide(sums["touched_clean_notes"], sums["clean_notes"])
     return figures
 
 

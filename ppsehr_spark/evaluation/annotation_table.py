@@ -53,6 +53,7 @@ def _leak_lines(report: AnnotationReport) -> list[str]:
         ("leak.notes", "notes with a direct identifier not wholly covered"),
         ("leak.notes_missed", "notes with a direct identifier wholly uncovered"),
         ("over_redaction", "plain characters covered"),
+        ("over_redaction.notes", "notes without gold that are touched"),
     )
     lines = [f"{label:<52}{_with_interval(report, name):>{_width(report)}}" for name, label in rows]
     counts = report.counts

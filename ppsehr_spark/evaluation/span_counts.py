@@ -34,7 +34,8 @@ def count_notes(
         ``C.relaxed_gold`` (gold spans overlapped), ``C.relaxed_predicted`` for every category C; ``C.T.gold``,
         ``C.T.predicted``, ``C.T.agreed`` per tier T over relaxed matches; ``C.under``, ``C.over``, ``C.untiered``,
         ``C.tiered``; ``notes``, ``chars``, ``gold_chars``, ``leaked_chars``, ``covered_plain_chars``,
-        ``leaking_notes`` (a direct identifier is not wholly covered), ``missed_notes`` (one is wholly uncovered).
+        ``leaking_notes`` (a direct identifier is not wholly covered), ``missed_notes`` (one is wholly uncovered),
+        ``clean_notes`` (without gold), ``touched_clean_notes`` (of these, with a prediction).
     """
     columns: dict[str, int] = {}
     rows: list[int] = []
@@ -126,6 +127,8 @@ def _count_coverage(
     is_open = [n < end - start for n, (start, end) in zip(hidden_chars, identifiers, strict=True)]
     counts["leaking_notes"] = int(any(is_open))
     counts["missed_notes"] = int(0 in hidden_chars)
+    counts["clean_notes"] = int(not sensitive)
+    counts["touched_clean_notes"] = int(not sensitive and bool(covered))
 
 
 def _is_direct(span: Span, direct: Mapping[str, int | None]) -> bool:

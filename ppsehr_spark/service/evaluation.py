@@ -14,6 +14,7 @@ from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.errors import ExitCode, InputError
 from ppsehr_spark.evaluation.annotation import AnnotationReport, evaluate_spans
 from ppsehr_spark.evaluation.annotation_table import render_table
+from ppsehr_spark.evaluation.residual_risk import describe_risk, judge_gold
 from ppsehr_spark.service.arguments import make_parser, run_door
 from ppsehr_spark.service.line_files import open_lines
 from ppsehr_spark.service.note_lines import NoteLine, Refusal, read_note_line, read_span_line
@@ -24,7 +25,8 @@ _EXAMPLES = """  ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl
   ppsehr evaluate gold.jsonl spans.jsonl --bootstrap 0
 
 strict: same category, start and end. relaxed: same category, any overlap. Intervals are 95%, by resampling notes.
-A predicted note that failed ("error") counts as one without spans. Over-redaction needs --notes.
+A predicted note that failed ("error") counts as one without spans. Over-redaction needs --notes. The residual risk
+is bounded from this gold until people have read a sample of the run (ppsehr review).
 exit codes: 0 done, 2 usage, 4 a file cannot be used"""
 
 
@@ -45,7 +47,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     predicted = _read_spans(options.predicted, is_gold=False)
     n_chars = _read_lengths(options.notes) if options.notes else {}
     report = evaluate_spans(gold, predicted, n_chars, n_replicates=max(0, options.bootstrap))
-    print(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) if options.json else render_table(report))
+    risk = judge_gold(report)
+    if options.json:
+        print(json.dumps(report.to_dict() | {"residual_risk": risk.to_dict()}, ensure_ascii=False, indent=1))
+    else:
+        print(f"{render_table(report)}\n\n{describe_risk(risk)}")
     _warn(report)
     return int(ExitCode.OK)
 

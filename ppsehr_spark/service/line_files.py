@@ -75,8 +75,12 @@ def open_lines(path: str, *, max_line_bytes: int) -> Iterator[LineSource]:
 
 
 @contextmanager
-def write_lines(path: str) -> Iterator[TextIO]:
+def write_lines(path: str, *, is_private: bool = False) -> Iterator[TextIO]:
     """Open a text file that appears whole or not at all; ``-`` is standard output.
+
+    Args:
+        path: where to.
+        is_private: the file is readable by its owner alone from its first byte on (mode 0600).
 
     Raises:
         UsageError: ``NO_SUCH_FOLDER`` or ``UNWRITABLE_FILE`` with the path.
@@ -93,7 +97,7 @@ def write_lines(path: str) -> Iterator[TextIO]:
         return
     temporary = _temporary_path(path)
     try:
-        with _create(temporary, path) as stream:
+        with _create(temporary, path, mode=0o600 if is_private else 0o666) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -140,8 +144,10 @@ def _temporary_path(path: str) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
-def _create(temporary: Path, path: str) -> TextIO:
+def _create(temporary: Path, path: str, *, mode: int) -> TextIO:
+    temporary.unlink(missing_ok=True)  # left by a process that died; its mode may be another
     try:
-        return open(temporary, "w", encoding="utf-8", newline="\n")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        return os.fdopen(handle, "w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError("UNWRITABLE_FILE", path=path, error=type(error).__name__) from None
