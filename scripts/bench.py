@@ -1,4 +1,4 @@
-"""Measures annotation: how well (``annotate``), how fast (``speed``), each against peers in the same run.
+"""Measures annotation: how well (``annotate``) and fast (``speed``), beside peers; what Qwen adds (``lift``, ``tokens``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import bench_lift
+import bench_tokens
 from bench_annotate import annotate
 from bench_corpora import READERS
 from bench_peer_runs import HOME, PEER_PYTHON, PEERS, make_environment
@@ -37,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_annotate(commands.add_parser("annotate", help="quality on gold and public corpora, against peers"))
     _add_speed(commands.add_parser("speed", help="notes per second and core, against peers; flatness; profile"))
+    bench_lift.add_arguments(commands.add_parser("lift", help="what tagger and Qwen add per category on gold"))
+    bench_tokens.add_arguments(commands.add_parser("tokens", help="tokens that Qwen reads per note"))
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")
     peers.set_defaults(run=lambda options: make_environment(options.peer_python))

@@ -46,13 +46,16 @@ class _Asked:
         return result.rows
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print one table per stage and the lift between them; returns 0."""
-    parser = argparse.ArgumentParser(prog="bench.py lift", description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench.py lift``."""
     parser.add_argument("--half", choices=("dev", "test"), default="dev", help="tasks may be chosen on dev only")
     parser.add_argument("--engine", default="", help="engine of conf/pipeline.toml (default: the profile's)")
     parser.add_argument("--profile", default="laptop")
-    options = parser.parse_args(argv)
+    parser.set_defaults(run=measure_lift)
+
+
+def measure_lift(options: argparse.Namespace) -> int:
+    """Print one table per stage and the lift between them; returns 0."""
     overrides = [f"annotate.engine={options.engine}"] if options.engine else []
     settings = load_settings(options.profile, overrides)
     gold = [note for note in read_gold(_GOLD) if split_of(note.note_id) == options.half]
@@ -150,7 +153,3 @@ def _leak_lines(reports: Mapping[str, AnnotationReport]) -> list[str]:
         cells = " | ".join(f"{100 * report.values.get(name, float('nan')):.2f}" for report in reports.values())
         lines.append(f"| {label} | {cells} |")
     return lines
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

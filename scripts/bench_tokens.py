@@ -15,7 +15,7 @@ import gzip
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,14 +102,17 @@ class Counter:
         return self._prefixes[question.prefix], len(self._tokenizer.encode(question.body).ids)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print a table per corpus; returns 0, 2 for a model that is not there."""
-    parser = argparse.ArgumentParser(prog="bench.py tokens", description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench.py tokens``."""
     parser.add_argument("--notes", type=int, default=100_000, help="simulated notes (default 100,000)")
     parser.add_argument("--yidu", default="", metavar="FOLDER", help="also count this folder of Yidu-S4K")
     parser.add_argument("--model", default=str(_MODEL), help="folder with tokenizer.json")
     parser.add_argument("--profile", default="laptop")
-    options = parser.parse_args(argv)
+    parser.set_defaults(run=count_tokens)
+
+
+def count_tokens(options: argparse.Namespace) -> int:
+    """Print a table per corpus; returns 0, 2 for a model that is not there."""
     path = Path(options.model) / "tokenizer.json"
     if not path.is_file():
         print("bench tokens: no tokenizer.json in the model folder; run make setup", file=sys.stderr)
@@ -162,7 +165,3 @@ def _render(name: str, count: Count) -> str:
         share = f"1/{count.whole / tokens:.0f}" if tokens else "0"
         lines.append(f"| {label} | {tokens / max(1, count.n_notes):.2f} | {share} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
