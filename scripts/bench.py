@@ -1,4 +1,4 @@
-"""Measures annotation: how well (``annotate``) and fast (``speed``), beside peers; what Qwen adds (``lift``, ``tokens``).
+"""Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and
