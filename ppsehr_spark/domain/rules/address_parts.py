@@ -11,58 +11,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ppsehr_spark.domain.offsets import Hit
+from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG, Surroundings, read_elements
 
-_MAX_ELEMENTS = 12
-#: A character of a place name: Hanzi that are no function words, and no verb of residence or treatment begins here.
-_N = (
-    r"(?:[后来](?=[山海街湾沟岭村庄洲河塘坡寨坪坝广宾安])|(?!打工|务工|工作|居住|旅游|出差|旅行|上学|读书|"
-    r"求学|生活|经商|探亲|就诊|住院|治疗|手术|复查|医院|返回|出生|"
-    r"长大|暂住|定居|附近|某|老家|当地|等地|务农|种植|养殖|上班|下班|途中|骑|驾|开车|行走|步行|被|散步|"
-    r"回家|回到|不慎|摔|跌|车祸|做|发生|吃|饮)"
-    r"[\u4e00-\u9fff](?<![的了在是有因患者诊就与及并或曾给让把到去来从向往至于住后我你他她它这那哪每吗呢啊吧着过则但且如为以自由将已未无不病治疗痛症检查服药术说称]))"
-)
-_STRONG = (
-    r"(?:大道|大街|胡同|公路|高速公路|国道|省道|县道|街道办事处|街道|办事处|镇(?![痛静咳吐定惊])|"
-    r"乡(?![下村亲])|苏木|嘎查|社区|居委会|村委会|行政村|自然村|新村|"
-    r"村民委员会|村(?!民|里|干部|医|卫)|庄(?![严家])|屯|寨|路(?![上过途程边人径])|街(?![上边])|巷|弄|小区|"
-    r"花园|花苑|公寓|家园|新城|名城|名苑|雅苑|佳苑|嘉苑|苑|"
-    r"豪庭|雅居|公馆|别墅|山庄|大厦|家属院|家属楼|家属区|宿舍|大院|开发区|高新区|工业园区|工业园|工业区|"
-    r"工业城|产业园|科技园|软件园|物流园|创业园|创意园|电商园|商务区|集中区|"
-    r"管理区|示范区|度假区|风景区|园区|新区|酒店|宾馆|饭店|写字楼|商贸城|火车站|汽车站|农场|林场|牧场|团场|生产队|大队)"
-)
-_WEAK = (
-    r"(?:里|城|园|府|居|湾|坊|轩|邸|郡|墅|阁|庭|国际|广场|市场|大楼|厂区|码头|车站|桥|岗|坪|坝|沟|塘|岭|"
-    r"坡|圩|洲|岛|路口)"
-)
-_NUMBER = r"附?[A-Za-z]?[0-9一二三四五六七八九十百零]{1,5}(?:[\-、/#][0-9A-Za-z]{1,5}){0,3}[甲乙丙丁A-Za-z]?"
-_UNIT = (
-    r"(?:号院|号楼|号门|号(?![床])|栋|幢|座|楼(?![梯上下])|层|单元|室|房(?!间|颤|性)|户|村民小组|村(?!民)|小组|组|"
-    r"队|社|弄|巷|门|排|支弄|#楼|#|期|区|院|街坊|团|连)"
-)
-_DOOR_TAIL = (
-    r"(?:[\-]?[A-Z]?[0-9]{1,4}[A-Z]?[0-9]{0,4}(?:[\-][0-9A-Z]{1,4}){0,2}(?:室|房|号|户)?(?![0-9.a-zA-Z%年月日/:]|"
-    r"[ ]?(?:mg|ml|cm|mm|岁|天|次|周|小时)))"
-)
-_ELEMENT = re.compile(
-    rf"[ ]?(?:[A-Za-z]{{1,2}}(?:座|栋|幢|区|楼|单元)|(?<=[号园厦苑院])[东西南北主附][楼区座栋]|"
-    rf"第?{_NUMBER}{_UNIT}(?:[东西南北中][段侧头边])?(?:[上下之][0-9一二三四五六七八九])?|"
-    rf"{_N}{{1,9}}?{_STRONG}(?:{_STRONG}){{0,2}}(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|"
-    rf"里|巷|村|期|苑)|"
-    rf"[东西南北中](?=[0-9])|[东西南北中]?[0-9一二三四五六]段)?"
-    rf"|{_N}{{1,8}}?{_WEAK}(?=[0-9一二三四五六七八九十A-Za-z第]|[东西南北]?门|[,，。;；、)） \n]|$))"
-)
-#: A building known by a name of any form, shown by the floor or room that follows.
-_NAMED_BUILDING = re.compile(
-    rf"{_N}{{2,8}}?(?=[A-Z0-9一二三四五六七八九十]{{1,4}}(?:号楼|栋|幢|楼|层|单元|室|座|号院))"
-)
-_TAIL = re.compile(_DOOR_TAIL)
-#: A door written without units straight after an estate: ``12-3-502``.
-_ESTATE_TAIL = re.compile(r"[0-9]{1,4}[\-#][0-9]{1,4}(?:[\-][0-9]{1,4})?(?:室|房|号|户)?(?![0-9.a-zA-Z%年月日/:\-])")
-#: A house number without 号 that ends the expression: ``飞轮路6``.
-_BARE_TAIL = re.compile(r"(?<=[路街巷弄道村])[0-9]{1,4}(?=[,，。;；、\n]|$)")
+_N = NAME_CHARACTER
 #: What makes the short name before it part of an element (``白云镇``, ``北京路``).
-_ELEMENT_AHEAD = re.compile(rf"{_STRONG}|[东西南北中][一二三]?路")
-_STRONG_ANYWHERE = re.compile(_STRONG)
+_ELEMENT_AHEAD = re.compile(rf"{STRONG}|[东西南北中][一二三]?路")
+_STRONG_ANYWHERE = re.compile(STRONG)
 _DOOR = re.compile(r"[0-9一二三四五六七八九十百]+(?:号|栋|幢|座|楼|层|单元|室|房|户|组|社|弄|门|排|#)|[0-9]-[0-9]")
 _ORGANISATION = re.compile(
     rf"(?:(?:{_N}|有限){{0,10}}?)(?:医院|卫生院|卫生所|保健院|卫生服务中心|诊所|门诊部|急救中心|疾控中心|"
@@ -92,29 +46,8 @@ _DOOR_AHEAD = re.compile(
     r"第?[0-9一二三四五六七八九十]{1,4}(?:[\-][0-9]{1,4})?(?:号(?!线)|组|社(?!区)|队|弄|栋|幢|单元|座|"
     r"-[0-9]{1,3}-[0-9])"
 )
-_ELEMENT_BEFORE = re.compile(rf"{_STRONG}$")
+_ELEMENT_BEFORE = re.compile(rf"{STRONG}$")
 _OPEN_NAME = re.compile(rf"{_N}+$")
-
-
-def read_details(text: str, at: int, *, is_labelled: bool) -> int:
-    """The end of the address elements that start at ``at``; ``at`` itself when there are none."""
-    end = at
-    for _ in range(_MAX_ELEMENTS):
-        element = _ELEMENT.match(text, end) or (_NAMED_BUILDING.match(text, end) if end > at else None)
-        if element is None or (element.group()[0] == " " and not is_labelled) or (_is_foreign(text, element.end())):
-            break
-        end = element.end()
-    if end > at:
-        tail = (_TAIL if text[end - 1] in "栋幢座楼元层号院室" else _ESTATE_TAIL).match(text, end) or _BARE_TAIL.match(
-            text, end
-        )
-        end = tail.end() if tail else end
-    return end
-
-
-def _is_foreign(text: str, end: int) -> bool:
-    """An element that runs into an institution's name belongs to that name."""
-    return re.match(r"医院|卫生院|卫生室|卫生所|卫生服务|诊所|派出所|小学|中学|公司", text[end : end + 4]) is not None
 
 
 def is_element_ahead(text: str, at: int) -> bool:
@@ -166,7 +99,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
     if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
         start = inside[0]
-        end = read_details(text, hit.end, is_labelled=False)
+        end = read_elements(text, hit.end, Surroundings(is_anchored=True))
     else:
-        end = read_details(text, start, is_labelled=False)
+        end = read_elements(text, start, Surroundings(is_anchored=True))
     return (start, end, 0.85) if end > hit.end and has_door(text, hit.end, end) else None

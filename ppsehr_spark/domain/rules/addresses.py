@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
+from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_parts import (
     has_door,
     has_strong_element,
     is_element_ahead,
     is_organisation_ahead,
-    read_details,
     read_open_start,
     trim_value,
 )
@@ -38,6 +38,8 @@ _PROSE_RIGHT = re.compile(
     r"回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|"
     r"疫区|[,，。;；、)） \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就)"
 )
+_AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
+_AFTER_CUE = Surroundings(is_anchored=True)
 _SURE = 0.5
 _SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗")}
 _EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
@@ -115,7 +117,8 @@ class Addresses:
         if value is None:
             return
         end = trim_value(plain, at, value.end())
-        reach = read_details(plain, chains[at].end if at in chains else at, is_labelled=True)
+        around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
+        reach = read_elements(plain, chains[at].end if at in chains else at, around)
         has_colon = gap is not None and gap.group("colon") is not None
         if has_colon and end - at >= 2 and (at in chains or reach > at or end - at <= 24):
             confidence = 0.97 if at in chains or reach > at else 0.6
@@ -127,7 +130,7 @@ class Addresses:
 
     def _read_chain(self, text: NormalisedText, chain: _Chain, cues: set[int]) -> Iterator[Span]:
         plain = text.text
-        end = read_details(plain, chain.end, is_labelled=False)
+        end = read_elements(plain, chain.end, _AFTER_DIVISION)
         confidence = self._rate_chain(plain, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")
@@ -168,11 +171,11 @@ class Addresses:
     def _read_open(self, text: NormalisedText, cues: set[int], chains: dict[int, _Chain]) -> Iterator[Span]:
         """Places without a listed division: after a cue of residence, or betrayed by a door."""
         for at in cues:
-            end = read_details(text.text, at, is_labelled=False)
+            end = read_elements(text.text, at, _AFTER_CUE)
             if end > at and is_hanzi(text.text, at) and text.text[at] not in "第附址":
                 yield text.span(at, end, self.category, confidence=0.85, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
-            end = read_details(text.text, hit.end, is_labelled=False)
+            end = read_elements(text.text, hit.end, Surroundings())
             is_label = text.text[hit.end : hit.end + 1] == "址"
             if (
                 hit.end not in chains
