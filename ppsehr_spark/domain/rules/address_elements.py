@@ -29,13 +29,15 @@ _WORDS = (
     r"打工|务工|工作(?!站)|居住(?!区|小)|居民(?![点小新])|村民(?!委|小组)|职工(?![路新宿])|农民(?![新公路])|旅游(?![路度区])|出差|旅行|"
     r"上学(?!路)|读书|求学|生活(?![区广])|经商|探亲|就诊|住院|治疗|手术|复查|医院(?![路街东西南北])|返回|出生|长大|暂住|"
     r"现住|定居|附近|周边|门口|对面|隔壁|某|老家|当地|等地|务农|种植|养殖|上班|下班|途中|骑[车摩电自]|驾[车驶]|开车|行走|"
-    r"步行|被|散步|回家|回到|不慎|摔|跌|车祸|做|发生|吃|饮[酒食水用]|租[住房]|独居|同住|一起|从事|退休|人员|女儿|儿子|老伴|"
-    r"妻子|丈夫|父母|政府(?![路街大西东前后广])|公司|有限|法院|检察|银行(?!街)|派出所|家属(?![院楼区大])|年龄|联系|电话|手机|"
+    r"步行|被|散步|回家|回到|不慎|摔|跌|车祸|做|发生|吃|饮[酒食水用]|租[住房]|独居|同住|一起|转[入至往院]|送[至往入]|来院|收入|入住|从事|退休|人员|女儿|儿子|老伴|"
+    r"妻子|丈夫|父母|政府(?![路街大西东前后广])|公司|有限|法院|检察|银行(?![街大])|派出所|家属(?![院楼区大])|年龄|联系|电话|手机|"
     r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位]|一(?:宾馆|酒店|饭店|工地|出租)|路过|途经|死亡|"
     r"推动|召开|举行|位于|隶属|属于|距离|厂区宿|发热|咳嗽|邮寄|快递|先后|主诉|诊断"
 )
 NAME_CHARACTER = rf"(?:(?!{_WORDS})[\u4e00-\u9fff](?<![{_FUNCTION}])|(?!{_WORDS})(?:{_PARTNERED}))"
 _N = NAME_CHARACTER
+#: Between an element and a number with its unit more characters count: only these never do.
+_LOOSE = rf"(?:(?!{_WORDS})[\u4e00-\u9fff](?<![的了在是因患者诊及并曾被吗呢啊把让你我他她它])|[A-Za-z·.+])"
 STRONG = (
     r"(?:大道|大街|街区|街坊|街道办事处|街道办|街道|胡同|公路|高速公路|国道|省道|县道|办事处|镇(?![痛静咳吐定惊])|"
     r"乡(?![下村亲镇])|苏木|嘎查|社区|居委会|村委会|居委|村委|行政村|自然村|新村|村民委员会|"
@@ -60,7 +62,7 @@ _NUMBER = (
     r"[甲乙丙丁A-Za-z]?"
 )
 _UNIT = (
-    r"(?:号院|号楼|号门|号馆|号(?![床线])|栋|幢|座|楼(?![梯上下])|层(?!次)|单元|室(?![性间])|房(?!间|颤|性|产)|户(?!口|籍)|"
+    r"(?:号院|号楼|号门(?!诊)|号馆|号(?![床线])|栋|幢|座|楼(?![梯上下])|层(?!次)|单元|室(?![性间])|房(?!间|颤|性|产)|户(?!口|籍)|"
     r"村民小组|村(?!民)|小组|组团|组|队|社|弄|巷|门(?!诊|急|口|球|冬)|排|支弄|#楼|#|期(?!间|待)|区(?!别)|院|街坊|街|路|马路|团|连|师|邻|条|段|"
     r"档|铺|店面|单(?=[0-9])|胡同|纬路|经路|大街|大道|支路|营|里(?=[0-9甲乙]))"
 )
@@ -78,6 +80,7 @@ _ELEMENT = re.compile(
     rf"(?<=[号园厦苑院楼期区])[东西南北主附裙塔配前后][楼区座栋院]|"
     rf"第?[ ]?{_NUMBER}[ ]?{_UNIT}(?:[东西南北中][段侧头边楼区路街](?!院))?(?:[ ]?[上下之][ ]?[{_DIGITS}]{{1,2}})?|"
     rf"(?:{_N}|\.){{1,9}}?{STRONG}(?:{STRONG}){{0,2}}{_DIRECTED}?|"
+    rf"(?:{_N}){{1,8}}?[0-9]{{1,3}}号?(?:路|街|大街|大道|区|巷)|"
     rf"(?:{_N}){{1,9}}?(?:道|条|线|环|里|胡同|径|台|巷|坊|湾|桥|外|内|门|庵|场|仓|墙|弯){_HOUSE}|"
     rf"(?:{_N}){{1,8}}?{_WEAK}(?=[0-9{_DIGITS}A-Za-z第]|[东西南北]?门(?!诊)|[,，。;；、)） \n]|$)"
 )
@@ -87,14 +90,17 @@ _UNLISTED_DIVISION = re.compile(
     rf"(?:{_N}){{1,4}}?(?:区(?![域间别])|县(?!城|级)|市(?![场民值区内]))"
 )
 #: A building or place known by a name of any form, shown by the number with unit that follows.
-_NAMED = re.compile(
-    rf"(?:{_N}|[A-Za-z·.]){{2,12}}?(?=第?{_NUMBER}(?:号楼|栋|幢|楼(?![梯上下])|层|单元|室|座|号院|区|期|组(?![织成])|社|队|号(?![床线]))"
-    r"|[A-Za-z][座栋幢区楼])"
+_NUMBERED = (
+    rf"第?(?!0号){_NUMBER}(?:号楼|栋|幢|楼(?![梯上下])|层(?!次)|单元|室(?![性间])|座|号院|区(?!别)|期(?!间)|组(?![织成])|社|队|"
+    r"号(?![床线]))|[A-Za-z][座栋幢区楼]"
 )
+_NAMED = re.compile(rf"(?:{_N}|[A-Za-z·.]){{2,12}}?(?={_NUMBERED})")
+_NAMED_AFTER = re.compile(rf"(?:{_LOOSE}){{1,12}}?(?={_NUMBERED})")
 #: The same, shown by a room code that ends the expression: ``海景阁18C，``.
 _NAMED_TO_END = re.compile(
     rf"(?:{_N}){{2,8}}?(?=[A-Za-z]{{0,2}}[0-9]{{1,5}}[A-Za-z]{{0,2}}(?:-[0-9A-Z]{{1,6}}){{0,3}}室?{_DELIMITER})"
 )
+_NAMED_TO_CODE = re.compile(rf"(?:{_N}){{2,8}}?(?=[0-9]{{1,3}}-[0-9]{{1,4}}-[0-9]{{1,5}}室?{_DELIMITER})")
 _MEASURE = (
     r"(?![0-9.%:/~+℃]|[ ]?(?:mg|ml|cm|mm|kg|g(?![a-z])|年|月(?!坛)|日|天|岁|次|周|小时|时|分|秒|例|名|个|米|元|公里|千米|点|度|斤|"
     r"人|余|多|条|粒|片|支|床|包|瓶|mmol|U))"
@@ -105,6 +111,7 @@ _DATE = r"(?!(?:19|20)[0-9]{2}[\-/.年])"
 _TAIL = re.compile(rf"{_DATE}[\-_/#]?{_CODE}[甲乙丙丁]?(?:室|房|号|户|铺|档|楼|层)?{_MEASURE}(?![A-Za-z])")
 _LETTER_TAIL = re.compile(rf"[\-]?[A-Z]{{1,2}}{_DELIMITER}")
 _BRACKETED = re.compile(r"\([^()\n,，。;；]{1,14}\)")
+_SPACED = re.compile(rf"(?<=[路街道巷弄号楼村邨里段座期园苑区栋幢元]) [A-Za-z]?[{_DIGITS}]{{0,5}}[A-Za-z]? ?(?:号|楼|室|座|栋|幢|单元|巷|弄)")
 _DASHED = re.compile(r"[\-_/]")
 _CROSSING = re.compile(
     rf"[与和](?:{_N}){{1,8}}?(?:路|街|大道|道|巷|线)(?:[东西南北中]路)?"
@@ -115,7 +122,6 @@ _INSTITUTION = re.compile(
     r"(?:[\u4e00-\u9fff]{0,6}?(?:医院|卫生院|卫生室|卫生所|卫生服务|保健院)(?![路街巷东西南北门家宿]))|诊所|派出所|小学(?![路街])|"
     r"中学(?![路街])|公司"
 )
-_ROOM_BEFORE = "栋幢座楼元层号院室厦国际心园苑城庭居府邸轩阁湾墅馆寓区期村路街道巷弄庄场舍场都门组邨里郡"
 
 
 @dataclass(frozen=True)
@@ -152,11 +158,13 @@ def read_elements(text: str, at: int, around: Surroundings) -> int:
 def _read_step(text: str, at: int, around: Surroundings, *, follows: bool) -> int:
     start = _skip_blank(text, at, around, follows=follows)
     element = _ELEMENT.match(text, start)
-    if element is None and (follows or around.is_anchored):
-        element = _NAMED.match(text, start) or (_NAMED_TO_END.match(text, start) if follows else None)
+    if element is None and follows:
+        element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start)
+    elif element is None and around.is_anchored:
+        element = _NAMED.match(text, start) or _NAMED_TO_CODE.match(text, start)
     if element is not None and not _INSTITUTION.match(text, start) and not _INSTITUTION.match(text, element.end()):
         return element.end()
-    return _read_tail(text, at) if follows or around.is_division else at
+    return _read_tail(text, at) if follows else at
 
 
 def _skip_blank(text: str, at: int, around: Surroundings, *, follows: bool) -> int:
@@ -169,17 +177,11 @@ def _skip_blank(text: str, at: int, around: Surroundings, *, follows: bool) -> i
     return at + 1 if is_spaced_number else at
 
 
-_SPACED = re.compile(rf"(?<=[路街道巷弄号楼村邨里段座期园苑区栋幢元]) [A-Za-z]?[{_DIGITS}]{{0,5}}[A-Za-z]? ?(?:号|楼|室|座|栋|幢|单元|巷|弄)")
-
-
 def _read_tail(text: str, at: int) -> int:
-    if text[at - 1] not in _ROOM_BEFORE and not text[at - 1].isalnum():
+    if not "\u4e00" <= text[at - 1] <= "\u9fff":
         return at
-    for pattern in (_TAIL, _LETTER_TAIL):
-        match = pattern.match(text, at) if text[at - 1] in _ROOM_BEFORE else None
-        if match:
-            return match.end()
-    return at
+    match = _TAIL.match(text, at) or _LETTER_TAIL.match(text, at)
+    return match.end() if match else at
 
 
 def _read_bridge(text: str, at: int, around: Surroundings, *, follows: bool) -> int:

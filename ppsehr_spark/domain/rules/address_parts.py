@@ -1,17 +1,14 @@
-"""Address elements below the county, read at one place of a normalised text.
+"""Questions about a piece of text that address grammars share: a door in it, an organisation after it, a field's end.
 
-Knows: element suffixes, numbers of doors and rooms, and words that only look like them. Must not know: the gazetteer.
-Every read is bounded: at most ``_MAX_ELEMENTS`` elements of at most a dozen characters.
+Knows: element suffixes, doors, names of organisations, diseases and products. Must not know: the gazetteer.
+Reference: annotation guideline v1, row ADDRESS ("do not annotate").
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 
-from ppsehr_spark.domain.offsets import Hit
-from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG, Surroundings, read_elements
+from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG
 
 _N = NAME_CHARACTER
 #: What makes the short name before it part of an element (``白云镇``, ``北京路``).
@@ -37,18 +34,6 @@ _NO_VALUE = re.compile(
     r"不明|保密|国外|外籍|汉族|待查|是|否)(?=[ ,，。;；(\n]|"
     r"$)|见(?:上|前|首|身份))"
 )
-_LEFT_WORDS = re.compile(
-    r".*(?:家住|住在|住址|地址|居住|现住|暂住|在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|为|是|的|了|因|"
-    r"被|后|与|和|及|位|系)",
-    re.DOTALL,
-)
-_DOOR_AHEAD = re.compile(
-    r"第?[0-9一二三四五六七八九十]{1,4}(?:[\-][0-9]{1,4})?(?:号(?!线)|组|社(?!区)|队|弄|栋|幢|单元|座|"
-    r"-[0-9]{1,3}-[0-9])"
-)
-_ELEMENT_BEFORE = re.compile(rf"{STRONG}$")
-_OPEN_NAME = re.compile(rf"{_N}+$")
-
 
 def is_element_ahead(text: str, at: int) -> bool:
     """True when the word that ends at ``at`` is only the head of a street, town or village name."""
@@ -79,27 +64,3 @@ def trim_value(text: str, at: int, end: int) -> int:
     while end > at and text[end - 1] in " 、)）" and not (text[end - 1] in ")）" and "(" in text[at:end]):
         end -= 1
     return end
-
-
-def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
-    """An address betrayed by the element ending at ``hit``, walking left to where its name may begin.
-
-    A listed division on the way is where it begins, unless an element ends just before that division.
-    """
-    if hit.end >= len(text):
-        return None
-    if not _DOOR_AHEAD.match(text, hit.end):
-        return None
-    low = max(0, hit.start - 20)
-    name = _OPEN_NAME.search(text, low, hit.start)
-    if name is None:
-        return None
-    left = _LEFT_WORDS.match(text[name.start() : hit.start])
-    start = name.start() + (left.end() if left else 0)
-    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
-    if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
-        start = inside[0]
-        end = read_elements(text, hit.end, Surroundings(is_anchored=True))
-    else:
-        end = read_elements(text, start, Surroundings(is_anchored=True))
-    return (start, end, 0.85) if end > hit.end and has_door(text, hit.end, end) else None

@@ -1,0 +1,81 @@
+"""How sure a chain of divisions is a place, from what stands beside it.
+
+Knows: words before and after a place in Chinese prose, and kinds of names. Must not know: how the chain was found.
+Reference: annotation guideline v1, row ADDRESS ("do not annotate").
+"""
+
+from __future__ import annotations
+
+import re
+
+from ppsehr_spark.domain.rules.address_chains import Chain
+from ppsehr_spark.domain.rules.address_parts import has_door, is_organisation_ahead
+
+_PROSE_LEFT = re.compile(
+    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|"
+    r"[,，.。;；、:：(（\[\"“‘'|/~\- \n]|^)$"
+)
+#: A preposition of place or a verb of moving straight before a short name.
+_MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞)$")
+_PROSE_RIGHT = re.compile(
+    r"(?:人(?![民口工体])|籍|市|省|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
+    r"回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|转机|机场|高铁|火车|方言区|"
+    r"疫区|[,，.。;；、:：)）\]\"”’'|/~ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及)"
+)
+_EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
+#: A person's name at the head of a line (``安庆，男，55岁``).
+_PERSON_RIGHT = re.compile(r"[,， ]{0,2}(?:男|女|先生|女士|同志|医生|医师|主任|教授)(?![性科子])")
+_PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 ])[ ]{0,2}$")
+
+
+def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
+    """Confidence that ``[chain.start, end)`` is a place; 0 drops it.
+
+    Args:
+        text: normalised text.
+        chain: the divisions.
+        end: where the elements after them end (``chain.end`` when there are none).
+        has_cue: a cue of residence or origin stands straight before.
+    """
+    if end == chain.end and is_organisation_ahead(text, end):
+        return 0.0
+    is_door = has_door(text, chain.end, end)
+    if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
+        return 0.4
+    left = _PROSE_LEFT.search(text, max(0, chain.start - 1), chain.start) is not None
+    is_lone_short = len(chain.kinds) == 1 and chain.kinds in "daw"
+    if is_door and (has_cue or left or not is_lone_short):
+        return 0.97
+    if any(k in "PCD" for k in chain.kinds):
+        is_short_name = chain.end - chain.start <= 2 and len(chain.kinds) == 1
+        return 0.95 if has_cue or len(chain.kinds) > 1 or end > chain.end else 0.5 if is_short_name else 0.93
+    if chain.kinds == "w":
+        return 0.8 if end > chain.end and has_cue else 0.0
+    if _is_person(text, chain, end):
+        return 0.2
+    return _rate_short(text, chain, end, has_cue=has_cue, left=left)
+
+
+def _is_person(text: str, chain: Chain, end: int) -> bool:
+    right = _PERSON_RIGHT.match(text, end)
+    return right is not None and _PERSON_LEFT.search(text, max(0, chain.start - 5), chain.start) is not None
+
+
+def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool) -> float:
+    """Short names: how much stands beside them decides; county names and ordinary words need the most."""
+    right = _PROSE_RIGHT.match(text, end) is not None
+    is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
+    is_detailed = end > chain.end
+    if has_cue:
+        return 0.93
+    if len(chain.kinds) > 1:
+        return 0.9
+    if chain.kinds in "pc":
+        if is_detailed or (left and right):
+            return 0.85
+        return 0.66 if is_moved else 0.58 if right or left else 0.5
+    if chain.kinds == "f":
+        return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
+    if chain.kinds == "a":
+        return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
+    return 0.6 if is_detailed and left else 0.45 if is_moved and right else 0.0

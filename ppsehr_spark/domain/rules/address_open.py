@@ -1,0 +1,98 @@
+"""Addresses without a listed division: found by a door, a building with its room, or two elements in a row.
+
+Knows: how far left a name may reach from the element that betrays it. Must not know: the gazetteer or labels.
+Reference: annotation guideline v1, row ADDRESS.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from ppsehr_spark.domain.offsets import Hit
+from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG, Surroundings, read_elements
+from ppsehr_spark.domain.rules.address_parts import has_door
+
+_REACH = 24
+_ANCHORED = Surroundings(is_anchored=True)
+_LEFT_WORDS = re.compile(
+    r".*(?:家住|住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
+    r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|为(?!民)|是|的|了|因|"
+    r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|和(?![平顺畅睦兴谐])|及|位|系|"
+    r"同(?=[镇村乡])[镇村乡]|[该本我邻全各](?:镇|村|乡|市|县|区|街道))",
+    re.DOTALL,
+)
+_DOOR_AHEAD = re.compile(
+    r"(?:[附甲乙丙丁特东西南北])?第?[0-9一二三四五六七八九十]{1,5}(?:[\-][0-9]{1,4})?[ ]?(?:号(?![线床])|组(?!织)|社(?!区)|队|弄|栋|幢|单元|座|巷|"
+    r"-[0-9]{1,3}-[0-9])"
+)
+_SECOND_ELEMENT = re.compile(rf"(?:{NAME_CHARACTER}){{1,8}}?{STRONG}|[A-Za-z0-9]")
+_ELEMENT_BEFORE = re.compile(rf"{STRONG}$")
+_OPEN_NAME = re.compile(rf"(?:{NAME_CHARACTER}|[A-Za-z0-9](?=[\u4e00-\u9fffA-Za-z0-9]{{0,8}}(?:路|街|巷|弄|栋|幢|号楼|区|期|园)))+$")
+_BUILDING_NAME = re.compile(rf"(?:{NAME_CHARACTER}|[0-9A-Za-z\-](?![0-9]{{6}}))+$")
+_BUILDING_NUMBER = re.compile(r"(?<![0-9A-Za-z])(?:[A-Za-z]?[0-9]{1,3}|[A-Za-z]|[一二三四五六七八九十]{1,3})$")
+_ROOM_AHEAD = re.compile(
+    r"[ \-]?(?:[东西中南北]?[0-9一二三四五六七八九十]{1,2}(?:单元|门(?!诊)|栋)|[0-9]{3,4}(?![0-9.%:/年月日\-]|[ ]?(?:mg|ml|元|人|例|次|天))|"
+    r"[0-9一二三四五六七八九十]{1,2}[楼层][ ]?[0-9]{3,4}|[0-9]-[0-9]{3,4})"
+)
+_TITLES = re.compile(r"^(?:病区|住院部|门诊|外科|内科|急诊|检查|手术)|(?:门诊|病房|住院|外科|内科|医技|急诊|综合|康复|行政|教学)$")
+
+
+def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
+    """An address betrayed by the element ending at ``hit``, walking left to where its name may begin.
+
+    A listed division on the way is where it begins, unless an element ends just before that division.
+
+    Returns:
+        ``(start, end, confidence)`` or ``None`` when neither a door nor a second element follows.
+    """
+    has_number = _DOOR_AHEAD.match(text, hit.end) is not None
+    if not has_number and not _SECOND_ELEMENT.match(text, hit.end):
+        return None
+    start = _find_start(text, hit.start, _OPEN_NAME)
+    if start is None:
+        return None
+    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
+    if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
+        start = inside[0]
+        end = read_elements(text, hit.end, _ANCHORED)
+    else:
+        end = read_elements(text, start, _ANCHORED)
+    if end <= hit.end:
+        return None
+    if has_door(text, hit.end, end):
+        return start, end, 0.85
+    return (start, end, 0.6) if _is_pair(text, start, hit, end) else None
+
+
+def read_building(text: str, hit: Hit) -> tuple[int, int, float] | None:
+    """An estate of any name shown by building and room (``西湖人家2栋3单元702``, ``3幢201``); wards are no estates."""
+    if not _ROOM_AHEAD.match(text, hit.end):
+        return None
+    number = _BUILDING_NUMBER.search(text, max(0, hit.start - 5), hit.start)
+    if number is None:
+        return None
+    start = _find_start(text, number.start(), _BUILDING_NAME)
+    start = number.start() if start is None or start >= number.start() else start
+    if _TITLES.search(text[start : number.start()]):
+        return None
+    end = max(read_elements(text, number.start(), _ANCHORED), read_elements(text, start, _ANCHORED))
+    return (start, end, 0.8) if end > hit.end else None
+
+
+def _find_start(text: str, at: int, pattern: re.Pattern[str]) -> int | None:
+    name = pattern.search(text, max(0, at - _REACH), at)
+    if name is None:
+        return None
+    left = _LEFT_WORDS.match(text[name.start() : at])
+    return name.start() + (left.end() if left else 0)
+
+
+_PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "社区", "路", "街", "大道")
+
+
+def _is_pair(text: str, start: int, hit: Hit, end: int) -> bool:
+    """Two elements in a row without a door (``泗泾镇赵非泾路``): both must be streets, towns, villages or estates."""
+    is_first = text[start : hit.end].endswith(_PLACES) and 2 <= hit.end - start <= 10
+    return is_first and end - hit.end >= 3 and _ELEMENT_BEFORE.search(text, hit.end, end) is not None
