@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from ppsehr_spark.domain.rules.address_chains import Chain
-from ppsehr_spark.domain.rules.address_parts import has_door, is_organisation_ahead
+from ppsehr_spark.domain.rules.address_parts import find_organisation_end, has_door, has_strong_element, is_unnamed_workplace
 
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|"
@@ -37,9 +37,9 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
         end: where the elements after them end (``chain.end`` when there are none).
         has_cue: a cue of residence or origin stands straight before.
     """
-    if end == chain.end and is_organisation_ahead(text, end):
-        return 0.0
     is_door = has_door(text, chain.end, end)
+    if not is_door and _heads_organisation(text, chain, end):
+        return 0.0
     if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
         return 0.4
     left = _PROSE_LEFT.search(text, max(0, chain.start - 1), chain.start) is not None
@@ -54,6 +54,14 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
     if _is_person(text, chain, end):
         return 0.2
     return _rate_short(text, chain, end, has_cue=has_cue, left=left)
+
+
+def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
+    """The divisions begin the name of an organisation or a product, and no street or estate stands between."""
+    reach = find_organisation_end(text, chain.end)
+    if reach == chain.end or has_strong_element(text, chain.end, end):
+        return False
+    return not (len(chain.kinds) > 1 and is_unnamed_workplace(text, chain.end))
 
 
 def _is_person(text: str, chain: Chain, end: int) -> bool:
@@ -73,9 +81,18 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
     if chain.kinds in "pc":
         if is_detailed or (left and right):
             return 0.85
-        return 0.66 if is_moved else 0.58 if right or left else 0.5
+        return _rate_province_or_city(text, chain, left=left, right=right, is_moved=is_moved)
     if chain.kinds == "f":
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":
         return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
     return 0.6 if is_detailed and left else 0.45 if is_moved and right else 0.0
+
+
+def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, is_moved: bool) -> float:
+    """One side only: a person's name may hold a city's (``桓大庆``, ``姓名:揭阳生``), hardly a province's."""
+    if is_moved:
+        return 0.66
+    if left:
+        return 0.45 if text[chain.start - 1 : chain.start] in (":", "/") else 0.55
+    return 0.55 if chain.kinds == "p" and right else 0.45

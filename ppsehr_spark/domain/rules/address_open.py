@@ -39,6 +39,9 @@ _ROOM_AHEAD = re.compile(
 _TITLES = re.compile(r"^(?:病区|住院部|门诊|外科|内科|急诊|检查|手术)|(?:门诊|病房|住院|外科|内科|医技|急诊|综合|康复|行政|教学)$")
 
 
+_UNNAMED = re.compile(r"[同本该我邻全各某这那每](?:镇|村|乡|街道|社区|小区|路|街|里|园|城|院)|(?:尿|通|旁|线|气|电|回|管)路|[小一]?道")
+
+
 def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
     """An address betrayed by the element ending at ``hit``, walking left to where its name may begin.
 
@@ -51,7 +54,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     if not has_number and not _SECOND_ELEMENT.match(text, hit.end):
         return None
     start = _find_start(text, hit.start, _OPEN_NAME)
-    if start is None:
+    if start is None or start >= hit.start or _UNNAMED.fullmatch(text, start, hit.end):
         return None
     inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
     if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
@@ -66,7 +69,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     return (start, end, 0.6) if _is_pair(text, start, hit, end) else None
 
 
-def read_building(text: str, hit: Hit) -> tuple[int, int, float] | None:
+def read_building(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
     """An estate of any name shown by building and room (``西湖人家2栋3单元702``, ``3幢201``); wards are no estates."""
     if not _ROOM_AHEAD.match(text, hit.end):
         return None
@@ -75,6 +78,8 @@ def read_building(text: str, hit: Hit) -> tuple[int, int, float] | None:
         return None
     start = _find_start(text, number.start(), _BUILDING_NAME)
     start = number.start() if start is None or start >= number.start() else start
+    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, number.start())]
+    start = inside[0] if inside else start
     if _TITLES.search(text[start : number.start()]):
         return None
     end = max(read_elements(text, number.start(), _ANCHORED), read_elements(text, start, _ANCHORED))
@@ -89,7 +94,7 @@ def _find_start(text: str, at: int, pattern: re.Pattern[str]) -> int | None:
     return name.start() + (left.end() if left else 0)
 
 
-_PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "社区", "路", "街", "大道")
+_PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "社区")
 
 
 def _is_pair(text: str, start: int, hit: Hit, end: int) -> bool:

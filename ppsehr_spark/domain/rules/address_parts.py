@@ -20,10 +20,17 @@ _ORGANISATION = re.compile(
     rf"血站|公司|集团|大学|学院|中学|小学|药业|制药|药厂|工厂|"
     rf"厂|研究所|研究院|科学院|银行|法院|公安局|派出所|民政局|卫生局|卫健委|局(?!部)|委员会|政府|检察院|"
     rf"幼儿园|学校|合作社|事务所|商店|超市|服务部|经营部|企业|商行|工作室|车间|"
-    rf"煤矿|电厂|出版社|协会|学会|商会|铁路局|机务段|总队|支队|军区|部队)"
-    r"|(?:病毒|株|型|病(?!人|区|房|史)|肺炎|流感|脑炎|出血热|白药|牌|方言|话(?!说)|菜|式|血统|人民|时间|"
+    rf"煤矿|电厂|出版社|协会|学会|商会|铁路局|机务段|总队|支队|军区|部队|"
+    r"分行|支行|证券|保险|证监会|金管局|住房和城乡建设委|建委|发改委|卫计委|教委|纪委|人大|政协|出版公司|发行中心|检测中心|"
+    r"博物馆|美术馆|图书馆|体育馆|展览馆|日报|晚报|电视台|杂志|学报|通讯社|交易所)(?!大厦|大楼|路|街|巷|家属|宿舍|小区|公寓|广场|社区|新村)"
+    r"|[:：][\u4e00-\u9fff]{2,14}出版社|预防医学|医学(?=[,，杂])|医药(?=[,，杂])|中医药?(?=[,，杂])"
+    r"|(?:会议|降压|微创|行政长官|冰箱|汽车(?!站)|啤酒|牛奶|身份证|居民身份|户籍人口|时间|病毒|株|型|病(?!人|区|房|史)|肺炎|流感|脑炎|出血热|白药|牌|方言|话(?!说)|菜|式|血统|人民|时间|"
     r"黄芪|枸杞|阿胶|火腿|地黄|山药|红花|贝母|党参|黄连|版|标准|"
     r"方案|共识|评分|指南|量表|分类|证券|队)"
+)
+_UNNAMED_WORKPLACE = re.compile(
+    r"(?:一|某|当地)?(?:煤矿|金矿|矿山|工厂|电子厂|鞋厂|服装厂|玩具厂|厂|学校|中学|小学|大学|公司|部队|企业|超市|工地|砖厂)里?"
+    r"(?:打工|务工|工作|上班|上学|读书|就读|当|做|干活)"
 )
 _FIELD_AHEAD = re.compile(
     r"[ ]+(?=[\u4e00-\u9fffA-Za-z]{2,8}[ ]?[:：])|[ ]{2,}|[ ]?[(（](?:邮编|电话|户籍|暂住|现住|与|同)|邮\s?编|邮政编码|"
@@ -31,7 +38,8 @@ _FIELD_AHEAD = re.compile(
 )
 _NO_VALUE = re.compile(
     r"(?:(?:同上|同前|不详|未知|无|未提供|本地|本市|本县|外地|当地|农村|城市|城镇|中国|如上|略|拒绝提供|"
-    r"不明|保密|国外|外籍|汉族|待查|是|否)(?=[ ,，。;；(\n]|"
+    r"不明|保密|国外|外籍|汉族|待查|是|否|家中|家里|自家|家|院内|院外|本院|我院|途中|现场|路上|急诊|病房|同户籍|同现住址|"
+    r"同户口|暂缺|空)(?=[ ,，。;；(\n]|"
     r"$)|见(?:上|前|首|身份))"
 )
 
@@ -50,9 +58,15 @@ def has_door(text: str, start: int, end: int) -> bool:
     return _DOOR.search(text, start, end) is not None
 
 
-def is_organisation_ahead(text: str, at: int) -> bool:
-    """True when the place name just read is the head of a company, office, disease or product name."""
-    return _ORGANISATION.match(text, at) is not None
+def find_organisation_end(text: str, at: int) -> int:
+    """End of the company, office, disease or product whose name the place before ``at`` begins; ``at`` for none."""
+    match = _ORGANISATION.match(text, at)
+    return match.end() if match else at
+
+
+def is_unnamed_workplace(text: str, at: int) -> bool:
+    """True for a kind of workplace without a name (``山西临汾煤矿工作14年``): the place before it is a place."""
+    return _UNNAMED_WORKPLACE.match(text, at) is not None
 
 
 def trim_value(text: str, at: int, end: int) -> int:

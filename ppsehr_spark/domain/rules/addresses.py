@@ -107,7 +107,7 @@ class Addresses:
                 start, end, confidence = reading
                 yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
         for hit in text.hits.get("ADDRESS.building", ()):
-            reading = read_building(text.text, hit)
+            reading = read_building(text.text, hit, sure)
             if reading:
                 start, end, confidence = reading
                 yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.building")
