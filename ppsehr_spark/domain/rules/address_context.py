@@ -13,6 +13,7 @@ from ppsehr_spark.domain.rules.address_parts import find_organisation_end, has_d
 
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|"
+    r"国|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
     r"[,，.。;；、:：(（\[\"“‘'|/~\- \n]|^)$"
 )
 #: A preposition of place or a verb of moving straight before a short name.
@@ -42,7 +43,7 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
         return 0.0
     if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
         return 0.4
-    left = _PROSE_LEFT.search(text, max(0, chain.start - 1), chain.start) is not None
+    left = _PROSE_LEFT.search(text, max(0, chain.start - 3), chain.start) is not None
     is_lone_short = len(chain.kinds) == 1 and chain.kinds in "daw"
     if is_door and (has_cue or left or not is_lone_short):
         return 0.97
@@ -61,7 +62,8 @@ def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
     reach = find_organisation_end(text, chain.end)
     if reach == chain.end or has_strong_element(text, chain.end, end):
         return False
-    return not (len(chain.kinds) > 1 and is_unnamed_workplace(text, chain.end))
+    is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
+    return not ((len(chain.kinds) > 1 or is_moved) and is_unnamed_workplace(text, chain.end))
 
 
 def _is_person(text: str, chain: Chain, end: int) -> bool:

@@ -105,7 +105,7 @@ _MEASURE = (
     r"(?![0-9.%:/~+℃]|[ ]?(?:mg|ml|cm|mm|kg|g(?![a-z])|年|月(?!坛)|日|天|岁|次|周|小时|时|分|秒|例|名|个|米|元|公里|千米|点|度|斤|"
     r"人|余|多|条|粒|片|支|床|包|瓶|mmol|U))"
 )
-_CODE = r"[A-Za-z]{0,2}[0-9]{1,5}[A-Za-z]{0,3}[0-9]{0,4}(?:[\-/#~][0-9A-Za-z]{1,6}){0,3}"
+_CODE = r"[A-Za-z]{0,2}[0-9]{1,5}(?:[A-Za-z]{1,3}[0-9]{0,4})?(?:[\-/#~][0-9A-Za-z]{1,6}){0,3}"
 _DATE = r"(?!(?:19|20)[0-9]{2}[\-/.年])"
 #: A room without unit after a building, an estate or a road: ``12-3-502``, ``C1202``, ``18-D``, ``24FGH``.
 _TAIL = re.compile(rf"{_DATE}[\-_/#]?{_CODE}[甲乙丙丁]?(?:室|房|号|户|铺|档|楼|层)?{_MEASURE}(?![A-Za-z])")
@@ -113,7 +113,7 @@ _LETTER_TAIL = re.compile(rf"[\-]?[A-Z]{{1,2}}{_DELIMITER}")
 _BRACKETED = re.compile(r"\([^()\n,，。;；]{1,14}\)")
 _SPACED = re.compile(rf"(?<=[路街道巷弄号楼村邨里段座期园苑区栋幢元]) [A-Za-z]?[{_DIGITS}]{{0,5}}[A-Za-z]? ?(?:号|楼|室|座|栋|幢|单元|巷|弄)")
 _DASHED = re.compile(r"[\-_/]")
-_CROSSING = re.compile(
+CROSSING = re.compile(
     rf"[与和](?:{_N}){{1,8}}?(?:路|街|大道|道|巷|线)(?:[东西南北中]路)?"
     r"(?:的)?(?:交叉路?口|交叉处|交汇处|交汇口|交汇|交界处|交界|交会处|相交处|相交|交口|路口|口)"
 )
@@ -186,7 +186,7 @@ def _read_tail(text: str, at: int) -> int:
 
 def _read_bridge(text: str, at: int, around: Surroundings, *, follows: bool) -> int:
     """What may stand between two elements: a bracketed remark, a dash, a crossing road."""
-    for pattern in (_CROSSING, _CROSSING_AFTER):
+    for pattern in (CROSSING, _CROSSING_AFTER):
         if follows and text[at - 1] in "路街道巷线段" and (match := pattern.match(text, at)):
             return match.end()
     for pattern in (_BRACKETED, _DASHED):

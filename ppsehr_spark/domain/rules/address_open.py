@@ -11,8 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ppsehr_spark.domain.offsets import Hit
-from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG, Surroundings, read_elements
-from ppsehr_spark.domain.rules.address_parts import has_door
+from ppsehr_spark.domain.rules.address_elements import CROSSING, NAME_CHARACTER, STRONG, Surroundings, read_elements
+from ppsehr_spark.domain.rules.address_parts import has_door, is_unnamed_place
 
 _REACH = 24
 _ANCHORED = Surroundings(is_anchored=True)
@@ -39,7 +39,11 @@ _ROOM_AHEAD = re.compile(
 _TITLES = re.compile(r"^(?:病区|住院部|门诊|外科|内科|急诊|检查|手术)|(?:门诊|病房|住院|外科|内科|医技|急诊|综合|康复|行政|教学)$")
 
 
-_UNNAMED = re.compile(r"[同本该我邻全各某这那每](?:镇|村|乡|街道|社区|小区|路|街|里|园|城|院)|(?:尿|通|旁|线|气|电|回|管)路|[小一]?道")
+_LONE = re.compile(
+    r"[\u4e00-\u9fff]{2,6}(?:小区|花园|花苑|家园|新村|嘉园|佳苑|山庄|别墅|家属院|胡同|大道|街道|开发区|[村屯镇乡](?=[,，。;；、 人\n])|"
+    r"(?<![尿通旁线气电回管环网思套窦])路(?=[,，。;；、 \n]|附近|路口|口|被|上?被|发生|摔|跌))"
+)
+_AT = re.compile(r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|路过)$")
 
 
 def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
@@ -51,11 +55,13 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
         ``(start, end, confidence)`` or ``None`` when neither a door nor a second element follows.
     """
     has_number = _DOOR_AHEAD.match(text, hit.end) is not None
-    if not has_number and not _SECOND_ELEMENT.match(text, hit.end):
-        return None
+    has_more = has_number or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
     start = _find_start(text, hit.start, _OPEN_NAME)
-    if start is None or start >= hit.start or _UNNAMED.fullmatch(text, start, hit.end):
+    if start is None or start >= hit.start or is_unnamed_place(text, start, hit.end):
         return None
+    if not has_more:
+        is_lone = _AT.search(text, max(0, start - 2), start) is not None and _LONE.match(text, start, hit.end + 2)
+        return (start, hit.end, 0.6) if is_lone and is_lone.end() >= hit.end else None
     inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
     if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
         start = inside[0]
@@ -66,7 +72,8 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
         return None
     if has_door(text, hit.end, end):
         return start, end, 0.85
-    return (start, end, 0.6) if _is_pair(text, start, hit, end) else None
+    is_place = CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
+    return (start, end, 0.6) if is_place else None
 
 
 def read_building(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:

@@ -36,6 +36,11 @@ _FIELD_AHEAD = re.compile(
     r"[ ]+(?=[\u4e00-\u9fffA-Za-z]{2,8}[ ]?[:：])|[ ]{2,}|[ ]?[(（](?:邮编|电话|户籍|暂住|现住|与|同)|邮\s?编|邮政编码|"
     r"(?:联系)?电话(?=[号:： 0-9])|手机(?=[号:： 0-9])|联系人|身份证"
 )
+_POSTCODE = re.compile(r"(?<=[\u4e00-\u9fff)）])[ ]?[0-9]{6}(?![0-9])")
+_UNNAMED_PLACE = re.compile(
+    r"(?:[同本该我邻全各某这那每](?:镇|村|乡|街道|社区|小区|路|街|里|园|城|院|县|市|区)|(?:农村|城市|城镇|乡下|乡村|山区|市区|城区|郊区)"
+    r"(?![\u4e00-\u9fff])|(?:尿|通|旁|线|气|电|回|管)路)"
+)
 _NO_VALUE = re.compile(
     r"(?:(?:同上|同前|不详|未知|无|未提供|本地|本市|本县|外地|当地|农村|城市|城镇|中国|如上|略|拒绝提供|"
     r"不明|保密|国外|外籍|汉族|待查|是|否|家中|家里|自家|家|院内|院外|本院|我院|途中|现场|路上|急诊|病房|同户籍|同现住址|"
@@ -73,8 +78,14 @@ def trim_value(text: str, at: int, end: int) -> int:
     """End of a form value ``[at, end)``: before the next field, no trailing blanks; ``at`` when it says nothing."""
     if _NO_VALUE.match(text, at):
         return at
-    ahead = _FIELD_AHEAD.search(text, at, end)
-    end = ahead.start() if ahead else end
+    for closing in (_FIELD_AHEAD, _POSTCODE):
+        ahead = closing.search(text, at, end)
+        end = ahead.start() if ahead else end
     while end > at and text[end - 1] in " 、)）" and not (text[end - 1] in ")）" and "(" in text[at:end]):
         end -= 1
     return end
+
+
+def is_unnamed_place(text: str, start: int, end: int) -> bool:
+    """True for words of place without a name: ``农村``, ``本村3组``, ``同镇``."""
+    return _UNNAMED_PLACE.match(text, start, end) is not None

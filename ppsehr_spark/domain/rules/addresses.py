@@ -17,7 +17,7 @@ from ppsehr_spark.domain.rules.address_chains import Chain, link_places
 from ppsehr_spark.domain.rules.address_context import rate_chain
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
-from ppsehr_spark.domain.rules.address_parts import has_strong_element, trim_value
+from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
 from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
@@ -88,7 +88,8 @@ class Addresses:
         """Places without a listed division after a cue of residence."""
         for at in cues:
             end = read_elements(text.text, at, _AFTER_CUE)
-            if end > at and is_hanzi(text.text, at) and text.text[at] not in "第附址":
+            is_named = is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
+            if end > at and is_named:
                 yield text.span(at, end, self.category, confidence=0.85, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
             end = read_elements(text.text, hit.end, Surroundings())

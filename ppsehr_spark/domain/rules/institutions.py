@@ -149,7 +149,8 @@ class Institutions:
         """A short form on its own (``转至华西``) or after its place; a longer name is found by its kind word."""
         plain = text.text
         is_number = hit.value == "cue" and plain[hit.start].isdigit()
-        if BRAND_OF_OTHER.match(plain, hit.end) or (is_number and _is_other_number(plain, hit)):
+        is_short = plain[hit.start] in "省市" and RIGHT_CUE.match(plain, hit.end) is None
+        if is_short or BRAND_OF_OTHER.match(plain, hit.end) or (is_number and _is_other_number(plain, hit)):
             return
         places = [h for h in text.hits.get("HOSPITAL.place", ()) if h.end == hit.start]
         start = min((h.start for h in places), default=hit.start)
