@@ -50,7 +50,7 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
 
 
 def close_chain(text: str, chain: Chain) -> Chain:
-    """A short form takes the suffix people add (``禄劝县``); a full name that runs into a word loses it (``北京市场``)."""
+    """A short form takes a suffix along (``禄劝县``); a full name that runs into a word loses it (``北京市场``)."""
     last = chain.kinds[-1]
     if text[chain.end : chain.end + 1] in _SUFFIXES.get(last, ()) and not text.startswith(_OTHER_WORD, chain.end):
         return Chain(chain.start, chain.end + 1, chain.kinds[:-1] + ("D" if last == "x" else last.upper()), chain.codes)
@@ -60,7 +60,7 @@ def close_chain(text: str, chain: Chain) -> Chain:
 
 
 def _may_follow(text: str, before: Chain, link: Chain) -> bool:
-    """A full name may follow one of its own level (historical pairs); a short form must be finer; a gap needs kinship."""
+    """A full name may follow one of its level (historical pairs), a short form must be finer, a gap needs kinship."""
     gap = text[before.end : link.start]
     rank, rank_before = _RANK[link.kinds], _RANK[before.kinds[-1]]
     if link.kinds == "x":

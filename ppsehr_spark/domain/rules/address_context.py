@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 
 from ppsehr_spark.domain.rules.address_chains import Chain
-from ppsehr_spark.domain.rules.address_parts import find_organisation_end, has_door, has_strong_element, is_unnamed_workplace
+from ppsehr_spark.domain.rules.address_parts import (
+    find_organisation_end,
+    has_door,
+    has_strong_element,
+    is_unnamed_workplace,
+)
 
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|"

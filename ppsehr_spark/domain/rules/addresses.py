@@ -8,6 +8,7 @@ Reference: annotation guideline v1, row ADDRESS. Lists: ``lexicons/address_label
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -51,8 +52,9 @@ class Addresses:
         for hit in longest(text.hits.get("ADDRESS.label", ())):
             yield from self._read_label(text, hit, chains)
         cues = {hit.end for hit in text.hits.get("ADDRESS.cue", ())}
+        starts = sorted(chains)
         for chain in chains.values():
-            yield from self._read_chain(text, chain, cues)
+            yield from self._read_chain(text, chain, cues, starts)
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
 
@@ -78,8 +80,10 @@ class Addresses:
         elif is_read:
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
-    def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int]) -> Iterator[Span]:
+    def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int], starts: list[int]) -> Iterator[Span]:
         end = read_elements(text.text, chain.end, _AFTER_DIVISION)
+        inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
+        end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")
@@ -88,12 +92,14 @@ class Addresses:
         """Places without a listed division after a cue of residence."""
         for at in cues:
             end = read_elements(text.text, at, _AFTER_CUE)
-            is_named = is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
+            is_named = (
+                is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
+            )
             if end > at and is_named:
                 yield text.span(at, end, self.category, confidence=0.85, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
             end = read_elements(text.text, hit.end, Surroundings())
-            is_label = text.text[hit.end : hit.end + 1] == "址"
+            is_label = text.text[hit.end : hit.end + 1] in "址房宿户建" or is_unnamed_place(text.text, hit.end, end)
             is_named = end - hit.end >= 4 and not is_hanzi(text.text, end)
             is_place = is_named or has_strong_element(text.text, hit.end, end)
             if is_place and not is_label and hit.end not in chains:

@@ -156,7 +156,8 @@ class Institutions:
         start = min((h.start for h in places), default=hit.start)
         base = (0.42 if hit.value == "sure" else 0.15) + (0.3 if places else 0)
         step = 0.25 if hit.value == "sure" else 0.3
-        confidence = base + step * _count_cues(plain, start, hit.end)
+        has_verb = is_number or hit.value == "sure" or _has_verb(plain, start, hit.end)
+        confidence = base + step * _count_cues(plain, start, hit.end) if has_verb else 0.36
         end = self._extend(plain, hit.end)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
@@ -170,20 +171,31 @@ class Institutions:
         if start == hit.start or _FIELD_OF_OTHER.match(plain, hit.end):
             return
         confidence = 0.2 + 0.25 * _count_cues(plain, start, hit.end)
-        yield text.span(start, self._extend(plain, hit.end), self.category, confidence=confidence, rule="HOSPITAL.field")
+        yield text.span(
+            start, self._extend(plain, hit.end), self.category, confidence=confidence, rule="HOSPITAL.field"
+        )
 
     def _read_spaced(self, text: NormalisedText) -> Iterator[Span]:
         """A letterhead with blanks between its characters."""
         for match in SPACED_NAME.finditer(text.text) if " 院" in text.text or " 所" in text.text else ():
             name = match.group().replace(" ", "")
             if GENERIC.sub("", name[:-2]):
-                yield text.span(
-                    match.start(), match.end(), self.category, confidence=0.9, rule="HOSPITAL.letterhead"
-                )
+                yield text.span(match.start(), match.end(), self.category, confidence=0.9, rule="HOSPITAL.letterhead")
 
 
 #: What shows that a field after a place is another word (``北京口腔医学会``, ``上海儿童节``).
-_FIELD_OF_OTHER = re.compile(r"医|节|乐园|公园|剧|频道|日(?!在)|群众|政府|法院|银行|币|路|街|公司|学|协会|大会|广场|代表|检察|警察|英雄|出版|健康")
+_FIELD_OF_OTHER = re.compile(
+    r"医|节|乐园|公园|剧|频道|日(?!在)|群众|政府|法院|银行|币|路|街|公司|学|协会|大会|广场|代表|检察|警察|英雄|出版|"
+    r"健康"
+)
+
+
+def _has_verb(text: str, start: int, end: int) -> bool:
+    """A word, not a mark, shows that somebody was treated there; many brands are names of quarters too (望京, 鼓楼)."""
+    left = LEFT_CUE.search(text, max(0, start - 2), start)
+    right = RIGHT_CUE.match(text, end)
+    is_word = left is not None and "\u4e00" <= left.group()[-1:] <= "\u9fff" and left.group() not in "住居"
+    return is_word or (right is not None and "\u4e00" <= right.group().strip()[:1] <= "\u9fff")
 
 
 def _is_other_number(text: str, hit: Hit) -> bool:
@@ -224,8 +236,6 @@ def _find_floors(text: str, kinds: list[Hit]) -> list[int]:
     for before, hit in pairwise(kinds):
         gap = text[before.end : hit.start]
         is_own = gap.startswith(("附属", "附设")) or (hit.value.startswith(("附属", "附设")) and not gap)
-        is_branch = is_own or (
-            hit.value.endswith("院") and before.value.endswith("院") and _BRANCH_GAP.fullmatch(gap)
-        )
+        is_branch = is_own or (hit.value.endswith("院") and before.value.endswith("院") and _BRANCH_GAP.fullmatch(gap))
         floors.append(floors[-1] if is_branch and not STOP.search(gap) else before.end)
     return floors
