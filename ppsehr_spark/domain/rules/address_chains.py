@@ -35,8 +35,10 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     """Chains in order of start; ``codes`` gives the division codes each name may have."""
     plain = text.text
     current: Chain | None = None
-    for hit in _choose_places(text.hits.get("ADDRESS.place", ())):
-        if hit.value in "pcdax" and is_element_ahead(plain, hit.end):
+    hits = _choose_places(text.hits.get("ADDRESS.place", ()))
+    starts = {hit.start for hit in hits}
+    for hit in hits:
+        if hit.value in "pcdax" and hit.end not in starts and is_element_ahead(plain, hit.end):
             continue
         link = Chain(hit.start, hit.end, hit.value, codes.get(plain[hit.start : hit.end], frozenset()))
         if current and _may_follow(plain, current, link):

@@ -17,16 +17,21 @@ from ppsehr_spark.domain.rules.address_parts import (
 )
 
 _PROSE_LEFT = re.compile(
-    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|"
+    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|的|社|网|"
     r"国|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
-    r"[,，.。;；、:：(（\[\"“‘'|/~\- \n]|^)$"
+    r"[,，.。;；、:：(（\[\"“‘'|/~→>+\- \n]|^)$"
 )
 #: A preposition of place or a verb of moving straight before a short name.
-_MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞)$")
+_MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居)$")
+_WORD_RIGHT = (
+    r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
+    r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
+    r"老乡|转机|机场|高铁|火车|方言区|疫区|多年|[0-9一二三四五六七八九十]+余?年|[0-9]{1,2}月[0-9]{1,2}日"
+)
+_STRONG_RIGHT = re.compile(_WORD_RIGHT)
 _PROSE_RIGHT = re.compile(
-    r"(?:人(?![民口工体])|籍|市|省|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
-    r"回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|转机|机场|高铁|火车|方言区|"
-    r"疫区|[,，.。;；、:：)）\]\"”’'|/~ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及)"
+    rf"(?:{_WORD_RIGHT}|市|省|"
+    r"[,，.。;；、:：)）\]\"”’'|/~→>+ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及)"
 )
 _EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
 #: A person's name at the head of a line (``安庆，男，55岁``).
@@ -93,7 +98,8 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":
         return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
-    return 0.6 if is_detailed and left else 0.45 if is_moved and right else 0.0
+    is_said = is_moved and _STRONG_RIGHT.match(text, end) is not None
+    return 0.6 if is_said or (is_detailed and left) else 0.45 if is_moved and right else 0.0
 
 
 def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, is_moved: bool) -> float:

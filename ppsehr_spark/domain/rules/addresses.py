@@ -29,6 +29,8 @@ _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
 _SURE = 0.5
+#: A hospital whose name is only part of a street's or an estate's.
+_IN_STREET = re.compile(r"[\u4e00-\u9fff]{2,8}?(?:[东西南北中前后]?(?:大街|大道|路|街|巷)|家属[院楼区]|宿舍|小区|门口)")
 
 
 @register_grammar("address")
@@ -68,7 +70,7 @@ class Addresses:
             return
         end = trim_value(plain, at, value.end())
         around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
-        reach = read_elements(plain, chains[at].end if at in chains else at, around)
+        reach = _read_bounded(text, chains[at].end if at in chains else at, around)
         has_colon = gap is not None and gap.group("colon") is not None
         is_read = at in chains or reach > at
         if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
@@ -81,7 +83,7 @@ class Addresses:
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
     def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int], starts: list[int]) -> Iterator[Span]:
-        end = read_elements(text.text, chain.end, _AFTER_DIVISION)
+        end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
@@ -91,7 +93,7 @@ class Addresses:
     def _read_cues(self, text: NormalisedText, cues: set[int], chains: dict[int, Chain]) -> Iterator[Span]:
         """Places without a listed division after a cue of residence."""
         for at in cues:
-            end = read_elements(text.text, at, _AFTER_CUE)
+            end = _read_bounded(text, at, _AFTER_CUE)
             is_named = (
                 is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
             )
@@ -112,12 +114,27 @@ class Addresses:
             reading = read_open_start(text.text, hit, sure)
             if reading:
                 start, end, confidence = reading
-                yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
+                end = _cut_at_hospital(text, start, end, _AFTER_CUE)
+                if end >= hit.end:
+                    yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
         for hit in text.hits.get("ADDRESS.building", ()):
             reading = read_building(text.text, hit, sure)
             if reading:
                 start, end, confidence = reading
                 yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.building")
+
+
+def _read_bounded(text: NormalisedText, at: int, around: Surroundings) -> int:
+    return _cut_at_hospital(text, at, read_elements(text.text, at, around), around)
+
+
+def _cut_at_hospital(text: NormalisedText, at: int, end: int, around: Surroundings) -> int:
+    """``end``, or where the elements before a hospital's name end: HOSPITAL beats ADDRESS."""
+    kinds = [h.start for h in hits_between(text.hits.get("HOSPITAL.kind", ()), at, end + 8) if h.start < end]
+    kinds = [start for start in kinds if not _IN_STREET.match(text.text, start)]
+    if not kinds:
+        return end
+    return at + read_elements(text.text[at : min(kinds)], 0, around)
 
 
 def _merge_readings(spans: list[Span]) -> list[Span]:

@@ -220,7 +220,7 @@ def _rate_unnamed(name: str, kind: str) -> float:
         return 0.8
     if is_ordinal:
         return 0.6 if _REGION.search(name) else 0.45 if name else 0.36
-    return 0.55 if name.startswith("省") and (len(name) > 1 or len(kind) > 2) else 0.0
+    return 0.55 if (name + kind).startswith("省") and len(name + kind) > 3 else 0.0
 
 
 def _is_anchor(place: Hit, cut: int, kind: Hit) -> bool:
