@@ -15,6 +15,14 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.gazetteer import read_places
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
+from ppsehr_spark.domain.rules.hospital_context import (
+    FIELD_OF_OTHER,
+    count_cues,
+    has_verb,
+    is_other_number,
+    is_vague,
+    rate_unnamed,
+)
 from ppsehr_spark.domain.rules.hospital_words import (
     AFTER_KIND,
     ALSO_IN_NAMES,
@@ -22,9 +30,7 @@ from ppsehr_spark.domain.rules.hospital_words import (
     EXTENSION,
     FIELD_PAIR,
     GENERIC,
-    LEFT_CUE,
     NOT_NAME,
-    ORDINAL,
     OWNER_WORDS,
     RIGHT_CUE,
     SPACED_NAME,
@@ -38,10 +44,6 @@ _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 _SHORT_KINDS = frozenset("pcda")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
-_DIGIT_BEFORE = re.compile(r"[0-9a-zA-Z.:/\-]$")
-_DIGIT_AFTER = re.compile(r"[ ]?[0-9a-zA-Z%床室号.:/\-]|[ ]?(?:元|次|人|例|个|分|米|天|路|房|单元)")
-_ORDINAL_KIND = re.compile(r"[一二三四五六七八九十]院$")
-_REGION = re.compile(r"(?:省|市|自治区|州|地区)$|^(?:省|市|自治区|州|地区)")
 
 
 @register_grammar("institution")
@@ -100,6 +102,8 @@ class Institutions:
             return self._rate_plain(plain, cut, hit)
         first = min(h.start for h in anchored)
         start = cut if OWNER_WORDS.search(plain, cut, first) else first
+        if is_vague(plain, start, max(h.end for h in anchored if h.start == first), hit.start):
+            return start, 0.0, "vague"
         return start, 0.95, "named" if plain[start : hit.start] not in ("市", "省") else "plain"
 
     @staticmethod
@@ -124,7 +128,7 @@ class Institutions:
         if name in ("某某", "XX", "××"):
             return cut, 0.6, "placeholder"
         if not own:
-            return cut, _rate_unnamed(name, hit.value), "ordinal"
+            return cut, rate_unnamed(name, hit.value), "ordinal"
         if own.isdigit():
             return cut, 0.85 if len(own) == 3 and text[cut - 1 : cut] != "第" else 0.0, "number"
         if NOT_NAME.search(own) or "某" in name:
@@ -150,27 +154,27 @@ class Institutions:
         plain = text.text
         is_number = hit.value == "cue" and plain[hit.start].isdigit()
         is_short = plain[hit.start] in "省市" and RIGHT_CUE.match(plain, hit.end) is None
-        if is_short or BRAND_OF_OTHER.match(plain, hit.end) or (is_number and _is_other_number(plain, hit)):
+        if is_short or BRAND_OF_OTHER.match(plain, hit.end) or (is_number and is_other_number(plain, hit)):
             return
-        places = [h for h in text.hits.get("HOSPITAL.place", ()) if h.end == hit.start]
+        places = _find_heads(text, hit.start, _ANCHORS[:1])
         start = min((h.start for h in places), default=hit.start)
         base = (0.42 if hit.value == "sure" else 0.15) + (0.3 if places else 0)
         step = 0.25 if hit.value == "sure" else 0.3
-        has_verb = is_number or hit.value == "sure" or _has_verb(plain, start, hit.end)
-        confidence = base + step * _count_cues(plain, start, hit.end) if has_verb else 0.36
+        is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
+        confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
         end = self._extend(plain, hit.end)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
         """Place or owner and field without 医院 (``北大口腔``, ``省人民``); needs a word of going or of treatment."""
         plain = text.text
-        heads = [h for name in _ANCHORS[:2] for h in text.hits.get(name, ()) if h.end == hit.start]
+        heads = _find_heads(text, hit.start, _ANCHORS[:2])
         start = min((h.start for h in heads), default=hit.start)
         if not heads and plain[hit.start - 1 : hit.start] in ("省", "市"):
             start = hit.start - 1
-        if start == hit.start or _FIELD_OF_OTHER.match(plain, hit.end):
+        if start == hit.start or FIELD_OF_OTHER.match(plain, hit.end):
             return
-        confidence = 0.2 + 0.25 * _count_cues(plain, start, hit.end)
+        confidence = 0.2 + 0.25 * count_cues(plain, start, hit.end)
         yield text.span(
             start, self._extend(plain, hit.end), self.category, confidence=confidence, rule="HOSPITAL.field"
         )
@@ -183,44 +187,9 @@ class Institutions:
                 yield text.span(match.start(), match.end(), self.category, confidence=0.9, rule="HOSPITAL.letterhead")
 
 
-#: What shows that a field after a place is another word (``北京口腔医学会``, ``上海儿童节``).
-_FIELD_OF_OTHER = re.compile(
-    r"医|节|乐园|公园|剧|频道|日(?!在)|群众|政府|法院|银行|币|路|街|公司|学|协会|大会|广场|代表|检察|警察|英雄|出版|"
-    r"健康"
-)
-
-
-def _has_verb(text: str, start: int, end: int) -> bool:
-    """A word, not a mark, shows that somebody was treated there; many brands are names of quarters too (望京, 鼓楼)."""
-    left = LEFT_CUE.search(text, max(0, start - 2), start)
-    right = RIGHT_CUE.match(text, end)
-    is_word = left is not None and "\u4e00" <= left.group()[-1:] <= "\u9fff" and left.group() not in "住居"
-    return is_word or (right is not None and "\u4e00" <= right.group().strip()[:1] <= "\u9fff")
-
-
-def _is_other_number(text: str, hit: Hit) -> bool:
-    """A number brand (301) inside a longer number or before a unit."""
-    has_more = _DIGIT_BEFORE.search(text, max(0, hit.start - 1), hit.start) is not None
-    return has_more or _DIGIT_AFTER.match(text, hit.end) is not None
-
-
-def _count_cues(text: str, start: int, end: int) -> int:
-    """How many sides (0 to 2) show that ``[start, end)`` is where somebody was treated."""
-    has_left = LEFT_CUE.search(text, max(0, start - 2), start) is not None
-    right = RIGHT_CUE.match(text, end)
-    is_after_word = text[start - 1 : start] not in ("", ",", "。", ";", "、", ":", "(", " ", "\n")
-    is_weak = right is not None and right.group().strip() in ("、", ",", "。", ";", ")", "")
-    return has_left + (right is not None and (not is_weak or (has_left and is_after_word)))
-
-
-def _rate_unnamed(name: str, kind: str) -> float:
-    """Names of generic words only: an ordinal or a province tells one institution from the next, 县医院 does not."""
-    is_ordinal = ORDINAL.search(name) is not None or _ORDINAL_KIND.search(kind) is not None
-    if re.search(r"第[0-9]{3}$", name):
-        return 0.8
-    if is_ordinal:
-        return 0.6 if _REGION.search(name) else 0.45 if name else 0.36
-    return 0.55 if (name + kind).startswith("省") and len(name + kind) > 3 else 0.0
+def _find_heads(text: NormalisedText, at: int, lists: tuple[str, ...]) -> list[Hit]:
+    """Places and owners that end at ``at``."""
+    return [h for name in lists for h in hits_between(text.hits.get(name, ()), at - 16, at) if h.end == at]
 
 
 def _is_anchor(place: Hit, cut: int, kind: Hit) -> bool:
