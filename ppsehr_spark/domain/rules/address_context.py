@@ -50,7 +50,7 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
     """
     is_door = has_door(text, chain.end, end)
     if not is_door and _heads_organisation(text, chain, end):
-        return 0.0
+        return 0.7 if len(chain.kinds) > 2 else 0.0
     if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
         return 0.4
     left = _PROSE_LEFT.search(text, max(0, chain.start - 3), chain.start) is not None
