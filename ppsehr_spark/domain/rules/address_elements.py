@@ -79,12 +79,13 @@ _NUMBER = (
     r"[甲乙丙丁A-Za-z]?"
 )
 _UNIT = (
-    r"(?:号院|号楼|号门(?!诊)|号馆|号(?![床线])|栋|幢|座|楼(?![梯上下])|层(?!次)|单元|室(?![性间])|房(?!间|颤|性|产)|"
+    r"(?:号院|号楼|号门(?!诊)|号馆|号(?![床线])(?:[甲乙丙丁](?![方类型状]))?|栋|幢|座|楼(?![梯上下])|层(?!次)|单元|"
+    r"室(?![性间])|房(?!间|颤|性|产)|"
     r"户(?!口|籍)|"
     r"村民小组|生产队|管理区|作业区|分场|连队|村(?!民)|小组|组团|组|队|社|弄|巷|门(?!诊|急|口|球|冬)|排|支弄|#楼|#|"
     r"期(?!间|待)|区(?!别)|院|街坊|街|"
     r"路|马路|团|连|师|邻|条|段|"
-    r"档|铺|店面|单(?=[0-9])|胡同|纬路|经路|大街|大道|支路|营|里(?=[0-9甲乙]))"
+    r"档|铺|店面|单(?=[0-9])|胡同|纬路|经路|大街|大道|支路|营|省道|国道|县道|乡道|高速|里(?=[0-9甲乙]))"
 )
 _DELIMITER = r"(?=[,，。;；、)）(|\]】 \n]|$)"
 _HOUSE = (
@@ -99,14 +100,14 @@ _DIRECTED = (
 _ELEMENT = re.compile(
     r"[东西南北中]户|首层|顶层|负[一二12]层|地下[一二]?[室层]|(?<=[寨庄屯湾塘坪沟坡坝岭冲坳岗洼])(?:村民小组|组|社|"
     r"队)(?![织员])|"
-    rf"[A-Za-z]{{1,2}}[0-9]{{0,3}}[ ]?(?:座|栋|幢|区|楼|单元|室|馆|户|层|门)|"
-    rf"(?<=[号园厦苑院楼期区])[东西南北主附裙塔配前后][楼区座栋院]|"
+    rf"[A-Za-z]{{1,2}}[0-9]{{0,3}}[ ]?[东西南北]?(?:座|栋|幢|区|楼|单元|室|馆|户|层|门)|"
+    rf"(?<=[号园厦苑院楼期区场城心际])[东西南北主附裙塔配前后][楼区座栋院]|"
     rf"第?[ ]?{_NUMBER}[ ]?{_UNIT}(?:[东西南北中][段侧头边楼区路街](?!院))?(?:[ ]?[上下之][ ]?(?:[0-9]{{1,3}}|"
     rf"[一二三四五六七八九十]{{1,2}}))?|"
     rf"(?:{_N}|\.){{1,9}}?{STRONG}(?:(?!路口){STRONG}){{0,2}}{_DIRECTED}?|"
     rf"(?:{_N}){{1,8}}?[0-9]{{1,3}}号?(?:路|街|大街|大道|区|巷)|"
     rf"(?:{_N}){{1,9}}?(?:道|条|线|环|里|胡同|径|台|巷|坊|湾|桥|外|内|门|庵|场|仓|墙|弯){_HOUSE}|"
-    rf"(?:{_N}){{1,8}}?{_WEAK}(?=[0-9{_DIGITS}A-Za-z第]|[东西南北]?门(?!诊)|[,，。;；、)） \n]|$)"
+    rf"(?:{_N}){{1,8}}?{_WEAK}(?=[0-9{_DIGITS}A-Za-z第]|[东西南北]?[门座楼塔栋](?!诊)|[,，。;；、()（） \n]|$)"
 )
 #: A division that no list has (new districts, Taiwan), read only straight after a listed one.
 _UNLISTED_DIVISION = re.compile(
@@ -126,6 +127,8 @@ _NAMED_TO_END = re.compile(
     rf"(?:{_N}){{2,8}}?(?=[A-Za-z]{{0,2}}[0-9]{{1,5}}[A-Za-z]{{0,2}}(?:-[0-9A-Z]{{1,6}}){{0,3}}室?{_DELIMITER})"
 )
 _NAMED_TO_CODE = re.compile(rf"(?:{_N}){{2,8}}?(?=[0-9]{{1,3}}-[0-9]{{1,4}}-[0-9]{{1,5}}室?{_DELIMITER})")
+#: A building whose name holds digits or letters (``京基100大厦``).
+_MIXED_NAME = re.compile(rf"(?:{_N}|[0-9A-Za-z+&]){{2,12}}?(?:大厦|大楼|公寓|写字楼|商务楼|广场)")
 #: A road whose name holds any other character, shown by its house number (``蒙自路207号``).
 _LOOSE_ROAD = re.compile(
     rf"(?:{_LOOSE}){{1,6}}?(?:大道|路|街|巷|弄|胡同|村|镇|新村|小区)(?=[0-9]{{1,5}}(?:-[0-9]{{1,4}})?[号弄栋幢])"
@@ -195,7 +198,7 @@ def _read_step(text: str, at: int, around: Surroundings, *, follows: bool) -> in
     if element is None and (follows or around.is_anchored):
         element = _LOOSE_ROAD.match(text, start)
     if element is None and follows:
-        element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start)
+        element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start) or _MIXED_NAME.match(text, start)
     elif element is None and around.is_anchored:
         element = _NAMED.match(text, start) or _NAMED_TO_CODE.match(text, start)
     if element is not None and not _INSTITUTION.match(text, start) and not _INSTITUTION.match(text, element.end()):
@@ -214,7 +217,7 @@ def _skip_blank(text: str, at: int, around: Surroundings, *, follows: bool) -> i
 
 
 def _read_tail(text: str, at: int) -> int:
-    if not "\u4e00" <= text[at - 1] <= "\u9fff":
+    if not ("\u4e00" <= text[at - 1] <= "\u9fff" or text[at - 1] == ")"):
         return at
     match = _TAIL.match(text, at) or _LETTER_TAIL.match(text, at)
     return match.end() if match else at

@@ -39,6 +39,7 @@ class Addresses:
 
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
+        self._codes = load_codes()
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             context.terms.add(f"ADDRESS.{kind}", [term])
         foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
@@ -50,7 +51,7 @@ class Addresses:
         return _merge_readings(list(self._read_all(text)))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
-        chains = {c.start: c for c in link_places(text, load_codes())}
+        chains = {c.start: c for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
             yield from self._read_label(text, hit, chains)
         cues = {hit.end for hit in text.hits.get("ADDRESS.cue", ())}
