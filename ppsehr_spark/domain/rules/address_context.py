@@ -36,6 +36,11 @@ _PROSE_RIGHT = re.compile(
 _EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
 #: A person's name at the head of a line (``安庆，男，55岁``).
 _PERSON_RIGHT = re.compile(r"[,， ]{0,2}(?:男|女|先生|女士|同志|医生|医师|主任|教授)(?![性科子])")
+#: The commonest surnames: a province straight after one is a given name (``李海南``).
+_SURNAMES = frozenset(
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜"
+    "范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
+)
 _PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 ])[ ]{0,2}$")
 
 
@@ -108,4 +113,5 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
         return 0.66
     if left:
         return 0.45 if text[chain.start - 1 : chain.start] in (":", "/") else 0.55
-    return 0.55 if chain.kinds == "p" and right else 0.45
+    is_given_name = text[chain.start - 1 : chain.start] in _SURNAMES
+    return 0.55 if chain.kinds == "p" and right and not is_given_name else 0.4
