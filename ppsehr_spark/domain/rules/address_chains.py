@@ -13,10 +13,10 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.address_parts import is_element_ahead
 from ppsehr_spark.domain.rules.terms import longest
 
-_RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2, "f": 1}
+_RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2, "h": 2, "f": 1}
 #: What may part two divisions of one expression.
 _GAPS = frozenset(["-", "_", "/", "·", " ", "  "])
-_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗"), "x": ("区", "县")}
+_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
 _OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
 
@@ -38,7 +38,7 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     hits = _choose_places(text.hits.get("ADDRESS.place", ()))
     starts = {hit.start for hit in hits}
     for hit in hits:
-        if hit.value in "pcdax" and hit.end not in starts and is_element_ahead(plain, hit.end):
+        if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
             continue
         link = Chain(hit.start, hit.end, hit.value, codes.get(plain[hit.start : hit.end], frozenset()))
         if current and _may_follow(plain, current, link):
@@ -55,7 +55,9 @@ def close_chain(text: str, chain: Chain) -> Chain:
     """A short form takes a suffix along (``禄劝县``); a full name that runs into a word loses it (``北京市场``)."""
     last = chain.kinds[-1]
     if text[chain.end : chain.end + 1] in _SUFFIXES.get(last, ()) and not text.startswith(_OTHER_WORD, chain.end):
-        return Chain(chain.start, chain.end + 1, chain.kinds[:-1] + ("D" if last == "x" else last.upper()), chain.codes)
+        return Chain(
+            chain.start, chain.end + 1, chain.kinds[:-1] + ("D" if last in "xh" else last.upper()), chain.codes
+        )
     if last in "PCD" and chain.end - chain.start > 2 and text.startswith(_OTHER_WORD, chain.end - 1):
         return Chain(chain.start, chain.end - 1, chain.kinds[:-1] + last.lower(), chain.codes)
     return chain

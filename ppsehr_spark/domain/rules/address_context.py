@@ -26,6 +26,7 @@ _MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
     r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
+    r"乡下|乡间|城里|县城|街头|郊区|的(?:老乡|病友|朋友|亲戚|同学|家|老家|路上|高铁|火车|车|医院|病人|患者)|"
     r"老乡|转机|机场|高铁|火车|方言区|疫区|多年|[0-9一二三四五六七八九十]+余?年|[0-9]{1,2}月[0-9]{1,2}日"
 )
 _STRONG_RIGHT = re.compile(_WORD_RIGHT)
@@ -59,7 +60,7 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
     if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
         return 0.4
     left = _PROSE_LEFT.search(text, max(0, chain.start - 3), chain.start) is not None
-    is_lone_short = len(chain.kinds) == 1 and chain.kinds in "daw"
+    is_lone_short = len(chain.kinds) == 1 and chain.kinds in "dawh"
     if is_door and (has_cue or left or not is_lone_short):
         return 0.97
     if any(k in "PCD" for k in chain.kinds):
@@ -95,7 +96,7 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
         return 0.93
     if len(chain.kinds) > 1:
         return 0.9
-    if chain.kinds in "pc":
+    if chain.kinds in "pch":
         if is_detailed or (left and right):
             return 0.85
         return _rate_province_or_city(text, chain, left=left, right=right, is_moved=is_moved)
@@ -103,7 +104,7 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":
         return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
-    is_said = is_moved and _STRONG_RIGHT.match(text, end) is not None
+    is_said = (is_moved or left) and _STRONG_RIGHT.match(text, end) is not None
     return 0.6 if is_said or (is_detailed and left) else 0.45 if is_moved and right else 0.0
 
 
@@ -112,6 +113,6 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
     if is_moved:
         return 0.66
     if left:
-        return 0.45 if text[chain.start - 1 : chain.start] in (":", "/") else 0.55
+        return 0.45 if chain.kinds == "h" or text[chain.start - 1 : chain.start] in (":", "/") else 0.55
     is_given_name = text[chain.start - 1 : chain.start] in _SURNAMES
     return 0.55 if chain.kinds == "p" and right and not is_given_name else 0.4

@@ -37,7 +37,8 @@ _WORDS = (
     r"妻子|丈夫|父母|政府(?![路街大西东前后广宿家小])|公司(?![宿家])|有限|法院(?![宿家])|检察(?!院[宿家])|"
     r"银行(?![街大宿家])|派出所(?![宿家])|家属(?![院楼区大])|年龄|"
     r"联系|电话|手机|"
-    r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位]|一(?:宾馆|酒店|饭店|工地|出租)|"
+    r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位处条间]|一(?:村道|路段|宾馆|酒店|"
+    r"饭店|工地|出租)|"
     r"路过|途经|死亡|"
     r"推动|召开|公布|选择|都会|可以|以及|报道|记者|城市(?![花广家镇港之])|管理局|规划局|举行|位于|隶属|属于|距离|"
     r"厂区宿|发热|咳嗽|邮寄|快递|先后|主诉|诊断"
@@ -149,6 +150,9 @@ _SPACED = re.compile(
     rf"(?<=[路街道巷弄号楼村邨里段座期园苑区栋幢元]) [A-Za-z]?[{_DIGITS}]{{0,5}}[A-Za-z]? ?(?:号|楼|室|座|栋|幢|单元|"
     rf"巷|弄)"
 )
+#: After a room or a building a name with a weak ending is the next word of the sentence (``6号楼停水``).
+_WEAK_NAME = re.compile(rf"(?:{_N}){{1,4}}?{_WEAK}")
+_ROOMS = frozenset("楼元室层户栋幢")
 _DASHED = re.compile(r"[\-_/]")
 CROSSING = re.compile(
     rf"[与和](?:{_N}){{1,8}}?(?:路|街|大道|道|巷|线)(?:[东西南北中]路)?"
@@ -201,6 +205,8 @@ def _read_step(text: str, at: int, around: Surroundings, *, follows: bool) -> in
         element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start) or _MIXED_NAME.match(text, start)
     elif element is None and around.is_anchored:
         element = _NAMED.match(text, start) or _NAMED_TO_CODE.match(text, start)
+    if element is not None and text[start - 1 : start] in _ROOMS and _WEAK_NAME.fullmatch(element.group()):
+        element = None
     if element is not None and not _INSTITUTION.match(text, start) and not _INSTITUTION.match(text, element.end()):
         return element.end()
     return _read_tail(text, at) if follows else at

@@ -30,7 +30,9 @@ _ORGANISATION = re.compile(
     r"|[:：][\u4e00-\u9fff]{2,14}出版社|预防医学|医学(?=[,，杂])|医药(?=[,，杂])|中医药?(?=[,，杂])"
     r"|(?:会议|降压|微创|行政长官|冰箱|汽车(?!站)|啤酒|牛奶|[\u4e00-\u9fff]{0,6}(?:胶囊|口服液|注射液|颗粒|滴丸|软膏|"
     r"片(?=[0-9口,，]))|产(?![业检后科妇房道前])|(?:维吾尔|哈萨克|蒙古|朝鲜|回|"
-    r"藏|壮|汉|满|苗|彝|土家)族(?!自治|[乡镇])|身份证|居民身份|户籍人口|时间|病毒|株|型|病(?!人|区|房|"
+    r"藏|壮|汉|满|苗|彝|土家)族(?!自治|[乡镇])|居民(?=居住证|来往)|(?<=[香澳台][港门湾])居民|泰山(?![区市路脚风景])|"
+    r"海港(?![区路])|申花|国安|鲁能|恒大|三镇|亚泰|蓉城|[男女][篮排足]|身份证|居民身份|户籍人口|时间|病毒|株|型|"
+    r"病(?!人|区|房|"
     r"史)|肺炎|流感|脑炎|出血热|白药|牌|方言|话(?!说)|菜|式|血统|人民|时间|"
     r"黄芪|枸杞|阿胶|火腿|地黄|山药|红花|贝母|党参|黄连|版|标准|"
     r"方案|共识|评分|指南|量表|分类|证券|队)"
@@ -92,6 +94,7 @@ def trim_value(text: str, at: int, end: int) -> int:
     for closing in (_FIELD_AHEAD, _POSTCODE):
         ahead = closing.search(text, at, end)
         end = ahead.start() if ahead else end
+    end = _close_bracket(text, at, end)
     while end > at and text[end - 1] in " 、)）" and not (text[end - 1] in ")）" and "(" in text[at:end]):
         end -= 1
     return end
@@ -100,3 +103,13 @@ def trim_value(text: str, at: int, end: int) -> int:
 def is_unnamed_place(text: str, start: int, end: int) -> bool:
     """True for words of place without a name: ``农村``, ``本村3组``, ``同镇``."""
     return _UNNAMED_PLACE.match(text, start, end) is not None
+
+
+def _close_bracket(text: str, at: int, end: int) -> int:
+    """``end``, or where a bracket closes that was opened before ``at`` (``(地址:长江路4号)收悉``)."""
+    depth = 0
+    for position in range(at, end):
+        depth += (text[position] == "(") - (text[position] == ")")
+        if depth < 0:
+            return position
+    return end

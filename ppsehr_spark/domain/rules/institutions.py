@@ -41,7 +41,7 @@ from ppsehr_spark.domain.rules.terms import hits_between, is_covered, longest
 _MAX_NAME = 28
 _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 #: Short forms of divisions do not protect a function word inside them (于洪 in 于洪山乡卫生院).
-_SHORT_KINDS = frozenset("pcda")
+_SHORT_KINDS = frozenset("pcdah")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
@@ -196,7 +196,7 @@ def _is_anchor(place: Hit, cut: int, kind: Hit) -> bool:
     """Short forms may be chance neighbours (安乡 in 长安乡): they end before the kind word, counties begin it."""
     if place.value not in _SHORT_KINDS:
         return True
-    return place.end <= kind.start and (place.start == cut or place.value in "pc")
+    return place.end <= kind.start and (place.start == cut or place.value in "pch")
 
 
 def _find_floors(text: str, kinds: list[Hit]) -> list[int]:
