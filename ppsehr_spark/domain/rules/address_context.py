@@ -26,6 +26,7 @@ _MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
     r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
+    r"方面|这边|那边|同胞|"
     r"乡下|乡间|城里|县城|街头|郊区|的(?:老乡|病友|朋友|亲戚|同学|家|老家|路上|高铁|火车|车|医院|病人|患者)|"
     r"老乡|转机|机场|高铁|火车|方言区|疫区|多年|[0-9一二三四五六七八九十]+余?年|[0-9]{1,2}月[0-9]{1,2}日"
 )
@@ -41,6 +42,11 @@ _PERSON_RIGHT = re.compile(r"[,， ]{0,2}(?:男|女|先生|女士|同志|医生|
 _SURNAMES = frozenset(
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜"
     "范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
+)
+_NAME_FIELD = re.compile(
+    r"(?:姓名|父亲|母亲|父|母|丈夫|妻子|配偶|联系人|家属|医师|医生|护士|签名|签字|监护人|经办人?|审核者?|记录者?|"
+    r"报告者?|检查者?|"
+    r"申请人|委托人|患者)[ ]{0,2}:[ ]{0,4}$"
 )
 _PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 ])[ ]{0,2}$")
 
@@ -83,6 +89,8 @@ def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
 
 
 def _is_person(text: str, chain: Chain, end: int) -> bool:
+    if chain.kinds != "p" and _NAME_FIELD.search(text, max(0, chain.start - 12), chain.start):
+        return True
     right = _PERSON_RIGHT.match(text, end)
     return right is not None and _PERSON_LEFT.search(text, max(0, chain.start - 5), chain.start) is not None
 

@@ -37,7 +37,7 @@ _WORDS = (
     r"妻子|丈夫|父母|政府(?![路街大西东前后广宿家小])|公司(?![宿家])|有限|法院(?![宿家])|检察(?!院[宿家])|"
     r"银行(?![街大宿家])|派出所(?![宿家])|家属(?![院楼区大])|年龄|"
     r"联系|电话|手机|"
-    r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位处条间]|一(?:村道|路段|宾馆|酒店|"
+    r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位处间]|一(?:村道|路段|宾馆|酒店|"
     r"饭店|工地|出租)|"
     r"路过|途经|死亡|"
     r"推动|召开|公布|选择|都会|可以|以及|报道|记者|城市(?![花广家镇港之])|管理局|规划局|举行|位于|隶属|属于|距离|"
@@ -84,7 +84,7 @@ _UNIT = (
     r"(?:号院|号楼|号门(?!诊)|号馆|号(?![床线])(?:[甲乙丙丁](?![方类型状]))?|栋|幢|座|楼(?![梯上下])|层(?!次)|单元|"
     r"室(?![性间])|房(?!间|颤|性|产)|"
     r"户(?!口|籍)|"
-    r"村民小组|生产队|管理区|作业区|分场|连队|村(?!民)|小组|组团|组|队|社|弄|巷|门(?!诊|急|口|球|冬)|排|支弄|#楼|#|"
+    r"村民小组|生产队|管理区|作业区|分场|连队|村(?![民道])|小组|组团|组|队|社|弄|巷|门(?!诊|急|口|球|冬)|排|支弄|#楼|#|"
     r"期(?!间|待)|区(?!别)|院|街坊|街|"
     r"路|马路|团|连|师|邻|条|段|"
     r"档|铺|店面|单(?=[0-9])|胡同|纬路|经路|大街|大道|支路|营|省道|国道|县道|乡道|高速|里(?=[0-9甲乙]))"
@@ -95,7 +95,7 @@ _HOUSE = (
     r"(?:号|楼|栋|幢|弄|巷|邻|门|院|区|单元|座|组|社|段))"
 )
 _DIRECTED = (
-    rf"(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村|期|苑|条|道)|"
+    rf"(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村(?!道)|期|苑|条|道)|"
     rf"[东西南北中上下](?=[ ]?[0-9甲乙附])|"
     rf"[东西南北中]?[{_DIGITS}]段|[东西南北中]段)"
 )
@@ -205,11 +205,16 @@ def _read_step(text: str, at: int, around: Surroundings, *, follows: bool) -> in
         element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start) or _MIXED_NAME.match(text, start)
     elif element is None and around.is_anchored:
         element = _NAMED.match(text, start) or _NAMED_TO_CODE.match(text, start)
-    if element is not None and text[start - 1 : start] in _ROOMS and _WEAK_NAME.fullmatch(element.group()):
+    if element is not None and text[start - 1 : start] in _ROOMS and _is_next_word(text, start, element.end()):
         element = None
     if element is not None and not _INSTITUTION.match(text, start) and not _INSTITUTION.match(text, element.end()):
         return element.end()
     return _read_tail(text, at) if follows else at
+
+
+def _is_next_word(text: str, start: int, end: int) -> bool:
+    is_name = text[start] not in _DIGITS and not text[end : end + 1].isalnum()
+    return is_name and _WEAK_NAME.fullmatch(text, start, end) is not None
 
 
 def _skip_blank(text: str, at: int, around: Surroundings, *, follows: bool) -> int:

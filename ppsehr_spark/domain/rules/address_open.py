@@ -20,7 +20,8 @@ _LEFT_WORDS = re.compile(
     r".*(?:家住|住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
     r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
     r"为(?!民)|是|的|了|因|"
-    r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|及|位|系|"
+    r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|及|位|系|如今|"
+    r"现在|目前|今年|去年|"
     r"同(?=[镇村乡])[镇村乡]|[该本我邻全各](?:镇|村|乡|市|县|区|街道))",
     re.DOTALL,
 )
@@ -72,6 +73,11 @@ _LONE = re.compile(
     r"[村屯镇乡](?=[,，。;；、 人\n])|"
     r"(?<![尿通旁线气电回管环网思套窦])路(?=[,，。;；、 \n]|附近|的|上|一带|旁|与|路口|口|被|上?被|发生|摔|跌))"
 )
+#: A village that is spoken of at the head of a clause (``如今李家坳村已有``).
+_VILLAGE = re.compile(
+    r"(?!.?[农乡山渔本该同邻全各某])[\u4e00-\u9fff]{2,4}[村屯寨](?=[已的有人是位在现今今共全多也就最原曾])"
+)
+_BOUNDARY = re.compile(r"(?:[,，.。;；:：\n \"“”]|如今|现在|目前|今年|去年|当时|^)$")
 _AT = re.compile(r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|路过|走访了?|来到|前往|[到过去]了)$")
 
 
@@ -91,7 +97,9 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     if start is None or is_unnamed_place(text, start, hit.end):
         return None
     if not has_more:
-        is_lone = _AT.search(text, max(0, start - 2), start) is not None and _LONE.match(text, start, hit.end + 2)
+        if _VILLAGE.match(text, start, hit.end + 2) and _BOUNDARY.search(text, max(0, start - 2), start):
+            return start, hit.end, 0.5
+        is_lone = _AT.search(text, max(0, start - 4), start) is not None and _LONE.match(text, start, hit.end + 2)
         return (start, hit.end, 0.6) if is_lone and is_lone.end() >= hit.end else None
     inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
     if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
