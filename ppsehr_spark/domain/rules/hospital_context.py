@@ -13,7 +13,7 @@ from ppsehr_spark.domain.rules.hospital_words import GENERIC, LEFT_CUE, ORDINAL,
 
 _DIGIT_BEFORE = re.compile(r"[0-9a-zA-Z.:/\-]$")
 _DIGIT_AFTER = re.compile(r"[ ]?[0-9a-zA-Z%床室号.:/\-]|[ ]?(?:元|次|人|例|个|分|米|天|路|房|单元)")
-_ORDINAL_KIND = re.compile(r"[一二三四五六七八九十]院$")
+_ORDINAL_KIND = re.compile(r"[一二三四五六七八九十]附?院$")
 _MANY = re.compile(
     r"(?:各|多家|几家|两家|三甲|三级|二甲|大|一家|所有|其他|其它|当地|本地|市级|省级|区级|县级|上级|的|甲等|级|知名|"
     r"公立|私立|民营)+"

@@ -41,6 +41,7 @@ from ppsehr_spark.domain.rules.terms import hits_between, is_covered, longest
 _MAX_NAME = 28
 _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 #: Short forms of divisions do not protect a function word inside them (于洪 in 于洪山乡卫生院).
+_BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
@@ -118,7 +119,8 @@ class Institutions:
             is_name_character = stop.group() in ALSO_IN_NAMES and any(h.end == stop.start() for h in shields)
             if not is_inside and not is_name_character:
                 cut = stop.end()
-        return cut
+        joined = [h.end + 1 for h in shields if h.value in _BRANDS and h.end < end and text[h.end] in "和与跟或"]
+        return max([cut, *joined])
 
     @staticmethod
     def _rate_plain(text: str, cut: int, hit: Hit) -> tuple[int, float, str]:
