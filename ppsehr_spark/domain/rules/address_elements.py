@@ -46,6 +46,7 @@ _WORDS = (
 _HEADS = "".join(sorted({word[0] for word in _WORDS.split("|") if "\u4e00" <= word[0] <= "\u9fff"}))
 #: The look at the first character spares most places the walk through all the words.
 _NO_WORD = rf"(?!(?=[{_HEADS}])(?:{_WORDS}))"
+NO_NAME_WORD = re.compile(_WORDS)
 NAME_CHARACTER = rf"(?:{_NO_WORD}(?:[\u4e00-\u9fff](?<![{_FUNCTION}])|{_PARTNERED}))"
 _N = NAME_CHARACTER
 #: Between an element and a number with its unit more characters count: only these never do.

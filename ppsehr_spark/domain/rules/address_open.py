@@ -11,13 +11,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ppsehr_spark.domain.offsets import Hit
-from ppsehr_spark.domain.rules.address_elements import CROSSING, NAME_CHARACTER, STRONG, Surroundings, read_elements
+from ppsehr_spark.domain.rules.address_elements import (
+    CROSSING,
+    NAME_CHARACTER,
+    NO_NAME_WORD,
+    STRONG,
+    Surroundings,
+    read_elements,
+)
 from ppsehr_spark.domain.rules.address_parts import has_door, is_unnamed_place
 
 _REACH = 24
 _ANCHORED = Surroundings(is_anchored=True)
 _LEFT_WORDS = re.compile(
-    r".*(?:家住|住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
+    r".*(?:户籍所在地|户籍地|户口所在地|户籍|户口|籍贯|出生地|现居地|居住地|常住地|住所|请寄|寄|送|收货|快递|家住|"
+    r"住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
     r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
     r"为(?!民)|是|的|了|因|"
     r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|及|位|系|如今|"
@@ -141,7 +149,8 @@ def _find_start(text: str, at: int, *, has_codes: bool) -> int | None:
     start = left.end() if left else low
     for position in range(start, at):
         if not text[position].isascii() and not _NAME_CHARACTER.match(text, position):
-            start = position + 1
+            word = NO_NAME_WORD.match(text, position)
+            start = max(start, min(word.end(), at) if word else position + 1)
     return start if start < at else None
 
 

@@ -12,7 +12,7 @@ from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG
 
 _N = NAME_CHARACTER
 #: A character of an organisation's name: verbs of going, staying and learning end the search for one.
-_ORGANISATION_CHARACTER = r"(?:[\u4e00-\u9fff](?<![在到因的了是被来去从往住某读念进做当打回返至由为]))"
+_ORGANISATION_CHARACTER = r"(?:[\u4e00-\u9fff](?<![在到因的了是被来去从往住某读念进做当打回返至由为各]))"
 #: What makes the short name before it part of an element (``白云镇``, ``北京路``).
 _ELEMENT_AHEAD = re.compile(rf"{STRONG}|湾(?![仔里沚])|湖(?![州北南口里滨])|[东西南北中][一二三]?路")
 _STRONG_ANYWHERE = re.compile(STRONG)

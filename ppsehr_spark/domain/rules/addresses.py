@@ -54,7 +54,7 @@ class Addresses:
         chains = {c.start: c for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
             yield from self._read_label(text, hit, chains)
-        cues = {hit.end for hit in text.hits.get("ADDRESS.cue", ())}
+        cues = _find_cues(text)
         starts = sorted(chains)
         for chain in chains.values():
             yield from self._read_chain(text, chain, cues, starts)
@@ -123,6 +123,13 @@ class Addresses:
             if reading:
                 start, end, confidence = reading
                 yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.building")
+
+
+def _find_cues(text: NormalisedText) -> set[int]:
+    """Ends of cues, not of those that only begin a longer label (``户籍`` in ``户籍地``)."""
+    hits = longest([*text.hits.get("ADDRESS.cue", ()), *text.hits.get("ADDRESS.label", ())])
+    ends = {hit.end for hit in hits}
+    return {hit.end for hit in text.hits.get("ADDRESS.cue", ()) if hit.end in ends}
 
 
 def _read_bounded(text: NormalisedText, at: int, around: Surroundings) -> int:
