@@ -40,7 +40,8 @@ _WORDS = (
     r"邮编|邮政|户口|户籍|身份|职业|民族|婚姻|籍贯|性别|已婚|未婚|汉族|一[家名位处间]|一(?:村道|路段|宾馆|酒店|"
     r"饭店|工地|出租)|"
     r"路过|途经|死亡|"
-    r"推动|召开|公布|选择|都会|可以|以及|报道|记者|城市(?![花广家镇港之])|管理局|规划局|举行|位于|隶属|属于|距离|"
+    r"推动|召开|公布|选择|都会|可以|以及|报道|记者|城市(?![花广家镇港之])|管理局|规划局|举行|位于|地处|坐落|隶属|"
+    r"属于|距离|"
     r"厂区宿|发热|咳嗽|邮寄|快递|先后|主诉|诊断"
 )
 _HEADS = "".join(sorted({word[0] for word in _WORDS.split("|") if "\u4e00" <= word[0] <= "\u9fff"}))
@@ -97,7 +98,7 @@ _HOUSE = (
     r"(?:号|楼|栋|幢|弄|巷|邻|门|院|区|单元|座|组|社|段))"
 )
 _DIRECTED = (
-    rf"(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村(?!道)|期|苑|条|道)|"
+    rf"(?:[东西南北中一二三四五六七八九十]{{1,2}}(?:段|路|街|区|里|巷|村(?![道民])|期|苑|条|道)|"
     rf"[东西南北中上下](?=[ ]?[0-9甲乙附])|"
     rf"[东西南北中]?[{_DIGITS}]段|[东西南北中]段)"
 )
@@ -116,7 +117,8 @@ _ELEMENT = re.compile(
 )
 #: A division that no list has (new districts, Taiwan), read only straight after a listed one.
 _UNLISTED_DIVISION = re.compile(
-    r"(?!市区|城区|地区|辖区|山区|疫区|农村|牧区|灾区|病区|校区|院区|小区|社区|郊区|东区|市县|本市|该市|各)"
+    r"(?!赛区|战区|景区|片区|园区|楼市|股市|房市|车市|超市|夜市|菜市|上市|城市|门市|早市|集市|.?赛区|.?楼市|市区|"
+    r"城区|地区|辖区|山区|疫区|农村|牧区|灾区|病区|校区|院区|小区|社区|郊区|东区|市县|本市|该市|各)"
     rf"(?:{_N}){{1,4}}?(?:区(?![域间别])|县(?!城|级)|市(?![场民值区内]))"
 )
 #: A building or place known by a name of any form, shown by the number with unit that follows.
@@ -157,6 +159,8 @@ _SPACED = re.compile(
 )
 #: After a room or a building a name with a weak ending is the next word of the sentence (``6号楼停水``).
 _WEAK_NAME = re.compile(rf"(?:{_N}){{1,4}}?{_WEAK}")
+#: What follows 和 where it is no conjunction (``和平路``, ``和顺镇``).
+_HARMONY = frozenset("平谐美顺睦兴合畅田静丰硕泰盛悦雅煦县政林龙义")
 _ROOMS = frozenset("楼元室层户栋幢")
 _DASHED = re.compile(r"[\-_/]")
 CROSSING = re.compile(
@@ -212,11 +216,17 @@ def _read_step(text: str, at: int, around: Surroundings, *, follows: bool) -> in
         element = _NAMED_AFTER.match(text, start) or _NAMED_TO_END.match(text, start) or _MIXED_NAME.match(text, start)
     elif element is None and around.is_anchored:
         element = _NAMED.match(text, start) or _NAMED_TO_CODE.match(text, start)
+    if element is not None and follows and _is_conjunction(text, start):
+        element = None
     if element is not None and text[start - 1 : start] in _ROOMS and _is_next_word(text, start, element.end()):
         element = None
     if element is not None and not _INSTITUTION.match(text, start) and not _INSTITUTION.match(text, element.end()):
         return element.end()
     return _read_tail(text, at) if follows else at
+
+
+def _is_conjunction(text: str, start: int) -> bool:
+    return text.startswith("和", start) and text[start + 1 : start + 2] not in _HARMONY
 
 
 def _is_next_word(text: str, start: int, end: int) -> bool:

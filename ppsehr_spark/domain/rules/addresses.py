@@ -67,7 +67,7 @@ class Addresses:
         gap = _AFTER_LABEL.match(plain, hit.end)
         at = gap.end() if gap else hit.end
         value = _VALUE.match(plain, at)
-        if value is None:
+        if value is None or not any(is_hanzi(value.group(), i) for i in range(len(value.group()))):
             return
         end = trim_value(plain, at, value.end())
         around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
