@@ -99,7 +99,9 @@ class Addresses:
                 is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
             )
             if end > at and is_named:
-                yield text.span(at, end, self.category, confidence=0.85, rule="ADDRESS.cue")
+                is_sure = has_strong_element(text.text, at, end) or any(c.isdigit() for c in text.text[at:end])
+                confidence = 0.85 if is_sure else 0.55
+                yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
             end = read_elements(text.text, hit.end, Surroundings())
             is_label = text.text[hit.end : hit.end + 1] in "址房宿户建" or is_unnamed_place(text.text, hit.end, end)
