@@ -1,61 +1,36 @@
 """The grammar of places: division chain, then road, estate, building, room, village and group; one maximal span.
 
-Knows: the gazetteer, address elements, labels and cues of residence and origin. Must not know: other categories.
+Knows: the gazetteer, address elements, labels and cues of residence and origin. Must not know: other categories,
+except that a listed hospital kind inside a form value ends the address (HOSPITAL beats ADDRESS).
 Reference: annotation guideline v1, row ADDRESS. Lists: ``lexicons/address_labels.tsv`` (column 2: label or cue).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
-from ppsehr_spark.domain.rules.address_parts import (
-    has_door,
-    has_strong_element,
-    is_element_ahead,
-    is_organisation_ahead,
-    read_details,
-    read_open_start,
-    trim_value,
-)
-from ppsehr_spark.domain.rules.gazetteer import read_places
+from ppsehr_spark.domain.rules.address_chains import Chain, link_places
+from ppsehr_spark.domain.rules.address_context import rate_chain
+from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
+from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
+from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
+from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
-from ppsehr_spark.domain.rules.terms import longest
+from ppsehr_spark.domain.rules.terms import hits_between, longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
-_PROSE_LEFT = re.compile(
-    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|[,，。;；、:：(（ \n]|^)$"
-)
-#: A preposition of place or a verb of moving straight before a short name.
-_MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵)$")
-_PROSE_RIGHT = re.compile(
-    r"(?:人(?![民口工体])|籍|市|省|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
-    r"回来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|"
-    r"疫区|[,，。;；、)） \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就)"
-)
+_AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
+_AFTER_CUE = Surroundings(is_anchored=True)
 _SURE = 0.5
-_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗")}
-_EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
-_RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2}
-
-
-def _is_finer(kind: str, before: str) -> bool:
-    """A full name may follow one of its own level (historical pairs); a short form must be finer."""
-    return _RANK[kind] > _RANK[before] or (kind in "PCDw" and _RANK[kind] == _RANK[before])
-
-
-@dataclass(frozen=True)
-class _Chain:
-    """Adjacent divisions ``[start, end)`` and their kinds."""
-
-    start: int
-    end: int
-    kinds: str
+#: A hospital whose name is only part of a street's or an estate's.
+_IN_STREET = re.compile(r"[\u4e00-\u9fff]{2,8}?(?:[东西南北中前后]?(?:大街|大道|路|街|巷)|家属[院楼区]|宿舍|小区|门口)")
 
 
 @register_grammar("address")
@@ -64,138 +39,112 @@ class Addresses:
 
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
+        self._codes = load_codes()
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             context.terms.add(f"ADDRESS.{kind}", [term])
-        context.terms.add("ADDRESS.place", {n: k for n, k in read_places(context).items() if k != "-"})
+        foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
+        places = {n: k for n, k in read_places(context).items() if k != "-"}
+        context.terms.add("ADDRESS.place", foreign | places)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every place with its rule and confidence; overlapping sure readings become one maximal span."""
         return _merge_readings(list(self._read_all(text)))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
-        chains = {c.start: self._close(text.text, c) for c in self._link_places(text)}
+        chains = {c.start: c for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
             yield from self._read_label(text, hit, chains)
-        cues = {hit.end for hit in text.hits.get("ADDRESS.cue", ())}
+        cues = _find_cues(text)
+        starts = sorted(chains)
         for chain in chains.values():
-            yield from self._read_chain(text, chain, cues)
-        yield from self._read_open(text, cues, chains)
+            yield from self._read_chain(text, chain, cues, starts)
+        yield from self._read_cues(text, cues, chains)
+        yield from self._read_open(text, chains)
 
-    def _link_places(self, text: NormalisedText) -> Iterator[_Chain]:
-        """Join divisions that stand side by side from coarse to fine."""
-        current: _Chain | None = None
-        for hit in _choose_places(text.hits.get("ADDRESS.place", ())):
-            if hit.value in "pcda" and is_element_ahead(text.text, hit.end):
-                continue
-            if current and current.end == hit.start and _is_finer(hit.value, current.kinds[-1]):
-                current = _Chain(current.start, hit.end, current.kinds + hit.value)
-                continue
-            if current:
-                yield current
-            current = _Chain(hit.start, hit.end, hit.value)
-        if current:
-            yield current
-
-    @staticmethod
-    def _close(text: str, chain: _Chain) -> _Chain:
-        """A short form with the suffix people add though the official name differs (禄劝县) takes it along."""
-        is_suffixed = text[chain.end : chain.end + 1] in _SUFFIXES.get(chain.kinds[-1], ())
-        return (
-            replace(chain, end=chain.end + 1, kinds=chain.kinds[:-1] + chain.kinds[-1].upper())
-            if is_suffixed
-            else chain
-        )
-
-    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, _Chain]) -> Iterator[Span]:
+    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain]) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""
         plain = text.text
         gap = _AFTER_LABEL.match(plain, hit.end)
         at = gap.end() if gap else hit.end
         value = _VALUE.match(plain, at)
-        if value is None:
+        if value is None or not any(is_hanzi(value.group(), i) for i in range(len(value.group()))):
             return
         end = trim_value(plain, at, value.end())
-        reach = read_details(plain, chains[at].end if at in chains else at, is_labelled=True)
+        around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
+        reach = _read_bounded(text, chains[at].end if at in chains else at, around)
         has_colon = gap is not None and gap.group("colon") is not None
-        if has_colon and end - at >= 2 and (at in chains or reach > at or end - at <= 24):
-            confidence = 0.97 if at in chains or reach > at else 0.6
-            yield text.span(
-                at, max(end, min(reach, value.end())), self.category, confidence=confidence, rule="ADDRESS.label"
-            )
-        elif at in chains or reach > at:
+        is_read = at in chains or reach > at
+        if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
+            end, has_colon = reach, is_read
+        if has_colon and end - at >= 2 and (is_read or end - at <= 24):
+            confidence = 0.97 if is_read else 0.6
+            end = max(end, min(reach, value.end()))
+            yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.label")
+        elif is_read:
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
-    def _read_chain(self, text: NormalisedText, chain: _Chain, cues: set[int]) -> Iterator[Span]:
-        plain = text.text
-        end = read_details(plain, chain.end, is_labelled=False)
-        confidence = self._rate_chain(plain, chain, end, has_cue=chain.start in cues)
+    def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int], starts: list[int]) -> Iterator[Span]:
+        end = _read_bounded(text, chain.end, _AFTER_DIVISION)
+        inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
+        end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
+        confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")
 
-    def _rate_chain(self, text: str, chain: _Chain, end: int, *, has_cue: bool) -> float:
-        if end == chain.end and is_organisation_ahead(text, end):
-            return 0.0
-        if not has_door(text, chain.end, end) and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
-            return 0.4
-        if has_door(text, chain.end, end):
-            return 0.97
-        is_detailed = end > chain.end
-        if any(k in "PCD" for k in chain.kinds):
-            is_short_name = chain.end - chain.start <= 2 and len(chain.kinds) == 1
-            return 0.95 if has_cue or len(chain.kinds) > 1 or is_detailed else 0.5 if is_short_name else 0.93
-        if chain.kinds == "w":
-            return 0.8 if is_detailed and has_cue else 0.0
-        left = _PROSE_LEFT.search(text, max(0, chain.start - 1), chain.start) is not None
-        right = _PROSE_RIGHT.match(text, end) is not None
-        is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
-        return self._rate_short(
-            chain.kinds, has_cue=has_cue, is_detailed=is_detailed, left=left, right=right, is_moved=is_moved
-        )
-
-    @staticmethod
-    def _rate_short(kinds: str, *, has_cue: bool, is_detailed: bool, left: bool, right: bool, is_moved: bool) -> float:
-        """Short names: how much stands beside them decides; county names and ordinary words need the most."""
-        if has_cue:
-            return 0.93
-        if len(kinds) > 1:
-            return 0.9
-        if kinds in "pc":
-            return 0.85 if is_detailed or (left and right) else 0.66 if is_moved else 0.42 if right or left else 0.3
-        if kinds == "a":
-            return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
-        return 0.6 if is_detailed and left else 0.0
-
-    def _read_open(self, text: NormalisedText, cues: set[int], chains: dict[int, _Chain]) -> Iterator[Span]:
-        """Places without a listed division: after a cue of residence, or betrayed by a door."""
+    def _read_cues(self, text: NormalisedText, cues: set[int], chains: dict[int, Chain]) -> Iterator[Span]:
+        """Places without a listed division after a cue of residence."""
         for at in cues:
-            end = read_details(text.text, at, is_labelled=False)
-            if end > at and is_hanzi(text.text, at) and text.text[at] not in "第附址":
-                yield text.span(at, end, self.category, confidence=0.85, rule="ADDRESS.cue")
+            end = _read_bounded(text, at, _AFTER_CUE)
+            is_named = (
+                is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
+            )
+            if end > at and is_named:
+                is_sure = has_strong_element(text.text, at, end) or any(c.isdigit() for c in text.text[at:end])
+                confidence = 0.85 if is_sure else 0.55
+                yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
-            end = read_details(text.text, hit.end, is_labelled=False)
-            is_label = text.text[hit.end : hit.end + 1] == "址"
-            if (
-                hit.end not in chains
-                and not is_label
-                and (
-                    has_strong_element(text.text, hit.end, end) or (end - hit.end >= 4 and not is_hanzi(text.text, end))
-                )
-            ):
+            end = read_elements(text.text, hit.end, Surroundings())
+            is_label = text.text[hit.end : hit.end + 1] in "址房宿户建" or is_unnamed_place(text.text, hit.end, end)
+            is_named = end - hit.end >= 4 and not is_hanzi(text.text, end)
+            is_place = is_named or has_strong_element(text.text, hit.end, end)
+            if is_place and not is_label and hit.end not in chains:
                 yield text.span(hit.end, end, self.category, confidence=0.6, rule="ADDRESS.weak_cue")
-        starts = sorted(chains)
+
+    def _read_open(self, text: NormalisedText, chains: dict[int, Chain]) -> Iterator[Span]:
+        """Places without a listed division and without a cue, betrayed by a door or a building with its room."""
+        sure = sorted(c.start for c in chains.values() if len(c.kinds) > 1 or c.kinds in "PCD")
         for hit in text.hits.get("ADDRESS.door", ()):
-            reading = read_open_start(text.text, hit, starts)
+            reading = read_open_start(text.text, hit, sure)
             if reading:
                 start, end, confidence = reading
-                yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
+                end = _cut_at_hospital(text, start, end, _AFTER_CUE)
+                if end >= hit.end:
+                    yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.door")
+        for hit in text.hits.get("ADDRESS.building", ()):
+            reading = read_building(text.text, hit, sure)
+            if reading:
+                start, end, confidence = reading
+                yield text.span(start, end, self.category, confidence=confidence, rule="ADDRESS.building")
 
 
-def _choose_places(hits: Sequence[Hit]) -> list[Hit]:
-    """Non-overlapping divisions in order: full names first, then the short forms between them."""
-    full = longest(h for h in hits if h.value in "PCDw")
-    taken = {at for h in full for at in range(h.start, h.end)}
-    short = longest(h for h in hits if h.value not in "PCDw" and taken.isdisjoint(range(h.start, h.end)))
-    return sorted((*full, *short), key=lambda h: h.start)
+def _find_cues(text: NormalisedText) -> set[int]:
+    """Ends of cues, not of those that only begin a longer label (``户籍`` in ``户籍地``)."""
+    hits = longest([*text.hits.get("ADDRESS.cue", ()), *text.hits.get("ADDRESS.label", ())])
+    ends = {hit.end for hit in hits}
+    return {hit.end for hit in text.hits.get("ADDRESS.cue", ()) if hit.end in ends}
+
+
+def _read_bounded(text: NormalisedText, at: int, around: Surroundings) -> int:
+    return _cut_at_hospital(text, at, read_elements(text.text, at, around), around)
+
+
+def _cut_at_hospital(text: NormalisedText, at: int, end: int, around: Surroundings) -> int:
+    """``end``, or where the elements before a hospital's name end: HOSPITAL beats ADDRESS."""
+    kinds = [h.start for h in hits_between(text.hits.get("HOSPITAL.kind", ()), at, end + 8) if h.start < end]
+    kinds = [start for start in kinds if not _IN_STREET.match(text.text, start)]
+    if not kinds:
+        return end
+    return at + read_elements(text.text[at : min(kinds)], 0, around)
 
 
 def _merge_readings(spans: list[Span]) -> list[Span]:

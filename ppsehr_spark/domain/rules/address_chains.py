@@ -1,0 +1,86 @@
+"""Divisions that stand side by side, coarse to fine, as one chain: ``浙江省-宁波市 鄞州区``.
+
+Knows: which hits of the gazetteer exclude one another and when one division lies inside another (code prefixes).
+Must not know: elements below the county. Reference: annotation guideline v1, row ADDRESS; GB/T 2260.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ppsehr_spark.domain.offsets import Hit, NormalisedText
+from ppsehr_spark.domain.rules.address_parts import is_element_ahead
+from ppsehr_spark.domain.rules.terms import longest
+
+_RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2, "h": 2, "f": 1}
+#: What may part two divisions of one expression.
+_GAPS = frozenset(["-", "_", "/", "·", " ", "  "])
+_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
+#: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
+_OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Adjacent divisions ``[start, end)``, their kinds and the code prefixes the last one may have."""
+
+    start: int
+    end: int
+    kinds: str
+    codes: frozenset[str] = frozenset()
+
+
+def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> Iterator[Chain]:
+    """Chains in order of start; ``codes`` gives the division codes each name may have."""
+    plain = text.text
+    current: Chain | None = None
+    hits = _choose_places(text.hits.get("ADDRESS.place", ()))
+    starts = {hit.start for hit in hits}
+    for hit in hits:
+        if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
+            continue
+        link = Chain(hit.start, hit.end, hit.value, codes.get(plain[hit.start : hit.end], frozenset()))
+        if current and _may_follow(plain, current, link):
+            current = Chain(current.start, link.end, current.kinds + link.kinds, link.codes or current.codes)
+            continue
+        if current:
+            yield close_chain(plain, current)
+        current = link if hit.value != "x" else None
+    if current:
+        yield close_chain(plain, current)
+
+
+def close_chain(text: str, chain: Chain) -> Chain:
+    """A short form takes a suffix along (``禄劝县``); a full name that runs into a word loses it (``北京市场``)."""
+    last = chain.kinds[-1]
+    if text[chain.end : chain.end + 1] in _SUFFIXES.get(last, ()) and not text.startswith(_OTHER_WORD, chain.end):
+        return Chain(
+            chain.start, chain.end + 1, chain.kinds[:-1] + ("D" if last in "xh" else last.upper()), chain.codes
+        )
+    if last in "PCD" and chain.end - chain.start > 2 and text.startswith(_OTHER_WORD, chain.end - 1):
+        return Chain(chain.start, chain.end - 1, chain.kinds[:-1] + last.lower(), chain.codes)
+    return chain
+
+
+def _may_follow(text: str, before: Chain, link: Chain) -> bool:
+    """A full name may follow one of its level (historical pairs), a short form must be finer, a gap needs kinship."""
+    gap = text[before.end : link.start]
+    rank, rank_before = _RANK[link.kinds], _RANK[before.kinds[-1]]
+    if link.kinds == "x":
+        return not gap and before.kinds[-1] in "Cc" and _is_inside(link, before)
+    if not gap:
+        return rank > rank_before or (link.kinds in "PCDw" and rank == rank_before)
+    return gap in _GAPS and rank > rank_before and _is_inside(link, before)
+
+
+def _is_inside(link: Chain, before: Chain) -> bool:
+    return any(code.startswith(outer) for code in link.codes for outer in before.codes)
+
+
+def _choose_places(hits: Sequence[Hit]) -> list[Hit]:
+    """Non-overlapping divisions in order: full names first, then the short forms between them."""
+    full = longest(h for h in hits if h.value in "PCDw")
+    taken = {at for h in full for at in range(h.start, h.end)}
+    short = longest(h for h in hits if h.value not in "PCDw" and taken.isdisjoint(range(h.start, h.end)))
+    return sorted((*full, *short), key=lambda h: h.start)

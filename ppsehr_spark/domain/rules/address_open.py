@@ -1,0 +1,169 @@
+"""Addresses without a listed division: found by a door, a building with its room, or two elements in a row.
+
+Knows: how far left a name may reach from the element that betrays it. Must not know: the gazetteer or labels.
+Reference: annotation guideline v1, row ADDRESS.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from ppsehr_spark.domain.offsets import Hit
+from ppsehr_spark.domain.rules.address_elements import (
+    CROSSING,
+    NAME_CHARACTER,
+    NO_NAME_WORD,
+    STRONG,
+    Surroundings,
+    read_elements,
+)
+from ppsehr_spark.domain.rules.address_parts import has_door, is_unnamed_place
+
+_REACH = 24
+_ANCHORED = Surroundings(is_anchored=True)
+_LEFT_WORDS = re.compile(
+    r".*(?:户籍所在地|户籍地|户口所在地|户籍|户口|籍贯|出生地|现居地|居住地|常住地|住所|请寄|寄|送|收货|快递|家住|"
+    r"住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
+    r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
+    r"为(?!民)|是|的|了|因|"
+    r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|及|位|系|如今|"
+    r"现在|目前|今年|去年|"
+    r"同(?=[镇村乡])[镇村乡]|[该本我邻全各](?:镇|村|乡|市|县|区|街道))",
+    re.DOTALL,
+)
+_DOOR_AHEAD = re.compile(
+    r"(?:[附甲乙丙丁特东西南北])?第?[0-9一二三四五六七八九十]{1,5}(?:[\-][0-9]{1,4})?[ ]?(?:号(?![线床])|组(?!织)|"
+    r"社(?!区)|队|弄|栋|幢|单元|座|巷|"
+    r"-[0-9]{1,3}-[0-9])"
+)
+_SECOND_ELEMENT = re.compile(rf"(?:{NAME_CHARACTER}){{1,8}}?{STRONG}|[A-Za-z0-9]")
+_ELEMENT_BEFORE = re.compile(rf"{STRONG}$")
+_NAME_CHARACTER = re.compile(NAME_CHARACTER)
+_LONE_SUFFIXES = tuple(
+    [
+        "小区",
+        "花园",
+        "花苑",
+        "家园",
+        "新村",
+        "嘉园",
+        "佳苑",
+        "山庄",
+        "别墅",
+        "家属院",
+        "胡同",
+        "大道",
+        "街道",
+        "开发区",
+        "村",
+        "屯",
+        "镇",
+        "乡",
+        "路",
+    ]
+)
+_BUILDING_NUMBER = re.compile(r"(?<![0-9A-Za-z])(?:[A-Za-z]?[0-9]{1,3}|[A-Za-z]|[一二三四五六七八九十]{1,3})$")
+_ROOM_AHEAD = re.compile(
+    r"[ \-]?(?:[东西中南北]?[0-9一二三四五六七八九十]{1,2}(?:单元|门(?!诊)|栋)|[A-Z]座|"
+    r"[A-Z]?[0-9]{3,4}(?![0-9.%:/年月日\-]|"
+    r"[ ]?(?:mg|ml|元|人|例|次|天))|"
+    r"[0-9一二三四五六七八九十]{1,2}[楼层][ ]?[0-9]{3,4}|[0-9]-[0-9]{3,4})"
+)
+_TITLES = re.compile(
+    r"^(?:病区|住院部|门诊|外科|内科|急诊|检查|手术)|(?:门诊|病房|住院|外科|内科|医技|急诊|综合|康复|行政|教学)$"
+)
+
+
+_LONE = re.compile(
+    r"[\u4e00-\u9fff]{2,6}(?:小区|花园|花苑|家园|新村|嘉园|佳苑|山庄|别墅|家属院|胡同|大道|街道|开发区|"
+    r"[村屯镇乡](?=[,，。;；、 人\n])|"
+    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?=[,，。;；、 \n]|附近|的|上|一带|旁|"
+    r"与|路口|口|被|上?被|发生|摔|跌))"
+)
+#: A village that is spoken of at the head of a clause (``如今李家坳村已有``).
+_VILLAGE = re.compile(
+    r"(?!.?[农乡山渔本该同邻全各某])[\u4e00-\u9fff]{2,4}[村屯寨](?=[已的有人是位在现今今共全多也就最原曾])"
+)
+_BOUNDARY = re.compile(r"(?:[,，.。;；:：\n \"“”]|如今|现在|目前|今年|去年|当时|^)$")
+_AT = re.compile(r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|路过|走访了?|来到|前往|[到过去]了)$")
+
+
+def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
+    """An address betrayed by the element ending at ``hit``, walking left to where its name may begin.
+
+    A listed division on the way is where it begins, unless an element ends just before that division.
+
+    Returns:
+        ``(start, end, confidence)`` or ``None`` when neither a door nor a second element follows.
+    """
+    has_number = _DOOR_AHEAD.match(text, hit.end) is not None
+    has_more = has_number or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
+    if not has_more and not text.startswith(_LONE_SUFFIXES, hit.start):
+        return None
+    start = _find_start(text, hit.start, has_codes=False)
+    if start is None or is_unnamed_place(text, start, hit.end):
+        return None
+    if not has_more:
+        if _VILLAGE.match(text, start, hit.end + 2) and _BOUNDARY.search(text, max(0, start - 2), start):
+            return start, hit.end, 0.5
+        is_lone = _AT.search(text, max(0, start - 4), start) is not None and _LONE.match(text, start, hit.end + 2)
+        return (start, hit.end, 0.6) if is_lone and is_lone.end() >= hit.end else None
+    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
+    if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
+        start = inside[0]
+        end = read_elements(text, hit.end, _ANCHORED)
+    else:
+        end = read_elements(text, start, _ANCHORED)
+    if end <= hit.end:
+        return None
+    if has_door(text, hit.end, end):
+        return start, end, 0.85
+    is_place = CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
+    return (start, end, 0.6) if is_place else None
+
+
+def read_building(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
+    """An estate of any name shown by building and room (``西湖人家2栋3单元702``, ``3幢201``); wards are no estates."""
+    if not _ROOM_AHEAD.match(text, hit.end):
+        return None
+    number = _BUILDING_NUMBER.search(text, max(0, hit.start - 5), hit.start)
+    if number is None:
+        return None
+    start = _find_start(text, number.start(), has_codes=True)
+    start = number.start() if start is None else start
+    inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, number.start())]
+    start = inside[0] if inside else start
+    if _TITLES.search(text[start : number.start()]):
+        return None
+    end = max(read_elements(text, number.start(), _ANCHORED), read_elements(text, start, _ANCHORED))
+    return (start, end, 0.8) if end > hit.end else None
+
+
+def _find_start(text: str, at: int, *, has_codes: bool) -> int | None:
+    """Where the name that ends at ``at`` begins: after the last word of going, all its characters fit names."""
+    low = at
+    while low > max(0, at - _REACH) and _is_name_like(text[low - 1], has_codes=has_codes):
+        low -= 1
+    left = _LEFT_WORDS.match(text, low, at)
+    start = left.end() if left else low
+    for position in range(start, at):
+        if not text[position].isascii() and not _NAME_CHARACTER.match(text, position):
+            word = NO_NAME_WORD.match(text, position)
+            start = max(start, min(word.end(), at) if word else position + 1)
+    return start if start < at else None
+
+
+def _is_name_like(character: str, *, has_codes: bool) -> bool:
+    is_code = has_codes and character.isascii() and (character.isalnum() or character == "-")
+    return "\u4e00" <= character <= "\u9fff" or is_code
+
+
+_PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "社区")
+
+
+def _is_pair(text: str, start: int, hit: Hit, end: int) -> bool:
+    """Two elements in a row without a door (``泗泾镇赵非泾路``): both must be streets, towns, villages or estates."""
+    is_first = text[start : hit.end].endswith(_PLACES) and 2 <= hit.end - start <= 10
+    return is_first and end - hit.end >= 3 and _ELEMENT_BEFORE.search(text, hit.end, end) is not None
