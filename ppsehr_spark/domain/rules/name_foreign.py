@@ -1,0 +1,63 @@
+"""Names written by sound: foreign and minority names in Chinese characters, with or without a dot.
+
+Knows: characters that transliterate and what they cost, components of minority names, the dotted form. Must not know:
+labels or titles. Reference: annotation guideline v1, row NAME; ``lexicons/transliteration.tsv``, ``ethnic_names.tsv``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ppsehr_spark.domain.rules.grammars import GrammarContext
+
+LONGEST = 9
+_START_COST = 5.0
+_COMPONENT_COST = 5.0
+_CLOSED_PART = 6
+_HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
+_DOTTED = re.compile(rf"[{_HANZI}]{{1,7}}(?:·[{_HANZI}]{{1,8}}){{1,4}}")
+
+
+class ForeignNames:
+    """Costs and edges of transliterated names; bounded work per question."""
+
+    def __init__(self, context: GrammarContext) -> None:
+        rows = context.lexicon("lexicons/transliteration.tsv")
+        self._cost = {c: float(row[0]) for row in rows for c in row[1]}
+        self.characters = frozenset(self._cost)
+        rows = context.lexicon("lexicons/ethnic_names.tsv")
+        self.components = frozenset(c for row in rows for c in row[1].split(" "))
+        self._sizes = sorted({len(c) for c in self.components})
+
+    def costs(self, text: str, at: int) -> list[tuple[int, float]]:
+        """(end, cost) of every transliterated run of two or more characters that starts at ``at``."""
+        best = {at: _START_COST}
+        for i in range(at, min(at + LONGEST, len(text))):
+            cost = best.get(i)
+            if cost is None:
+                continue
+            if text[i] in self._cost:
+                best[i + 1] = min(best.get(i + 1, math.inf), cost + self._cost[text[i]])
+            for size in self._sizes:
+                if text[i : i + size] in self.components:
+                    best[i + size] = min(best.get(i + size, math.inf), cost + _COMPONENT_COST)
+        return [(end, cost) for end, cost in best.items() if end - at >= 2]
+
+    def run_start(self, text: str, end: int) -> int:
+        """Where the run of transliterating characters that ends at ``end`` starts."""
+        start = end
+        while start > 0 and end - start < LONGEST and text[start - 1] in self._cost:
+            start -= 1
+        return start
+
+    def dotted_end(self, text: str, at: int, follow: re.Pattern[str]) -> int | None:
+        """The end of a name with dots at ``at``; its last part runs as long as it transliterates."""
+        match = _DOTTED.match(text, at)
+        if match is None:
+            return None
+        start, end = match.group().rindex("·") + at + 1, match.end()
+        stop = next((i for i in range(start + 1, end) if text[i] not in self._cost), end)
+        is_followed = (i for i in range(start + 1, end) if text[i] not in self._cost and follow.match(text, i))
+        first = next(is_followed, end)
+        return first if first < end or end - start <= _CLOSED_PART - 1 else stop

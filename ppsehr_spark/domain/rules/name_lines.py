@@ -1,0 +1,82 @@
+"""Names that no word announces: at the start of a line or clause, in a table cell, alone on a signature line.
+
+Knows: the places where a bare name may stand. Must not know: labels, titles, kin terms.
+Reference: annotation guideline v1, row NAME; headers, lists and signatures of real records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_right
+from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_model import is_hanzi
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NameReader
+
+_SIGNATURE_LINE = re.compile(
+    r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
+    r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?"
+    r"(?:[ ]{0,3}[0-9]{1,2}[:时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
+)
+_CELL = re.compile(
+    r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|"
+    r"女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?"
+)
+#: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
+_CLAUSE = -6.0
+_INSIDE = -7.5
+_SPEAKER = 3.5
+_CELL_PRIOR = -1.0
+
+
+class NameLines:
+    """Bare names; a quick look at every clause start, a full reading only where no ordinary word begins."""
+
+    def __init__(self, reader: NameReader) -> None:
+        self.reader = reader
+        model = reader.model
+        heads = "".join(sorted({s[0] for s in model.surnames} | reader.foreign.characters))
+        self._clause = re.compile(rf"(?<![\u4e00-\u9fff·])(?=[{heads}][\u4e00-\u9fff])")
+        common = "".join(sorted(model.common - FUNCTION_SURNAMES))
+        given = "".join(sorted(model.given))
+        self._inside = re.compile(rf"(?<=[\u4e00-\u9fff])(?=[{common}][{given}](?:[{given}]|[^\u4e00-\u9fff]))")
+
+    def find(self, text: str) -> Iterator[FoundName]:
+        """Signatures, cells, clause starts."""
+        yield from self._find_signatures(text)
+        yield from self._find_cells(text)
+        yield from self._find_at_clauses(text)
+
+    def _find_at_clauses(self, text: str) -> Iterator[FoundName]:
+        model = self.reader.model
+        for match in self._clause.finditer(text):
+            at = match.end()
+            if model.is_word(text, at) and not any(weigh_right(text, e) >= 5 for e in (at + 2, at + 3)):
+                continue
+            best = None
+            for reading in self.reader.read_ends(text, at):
+                odds = reading.odds + _CLAUSE + weigh_left(text, at) + weigh_right(text, reading.end)
+                odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and weigh_left(text, at) > 0)
+                if best is None or odds > best[0]:
+                    best = (odds, reading)
+            if best and best[0] > -1.2:
+                yield rate(at, best[1].end, best[0], "clause", cap=0.95)
+
+    def _find_signatures(self, text: str) -> Iterator[FoundName]:
+        """A line that holds nothing but names, perhaps with a date: a signature."""
+        for line in _SIGNATURE_LINE.finditer(text):
+            prior = 1.5 if line.group("date") else -3.0
+            for part in re.finditer(r"[\u4e00-\u9fff]+", line.group("names")):
+                start, end = line.start("names") + part.start(), line.start("names") + part.end()
+                readings = [r for r in self.reader.read_ends(text, start) if r.end == end]
+                yield from (rate(start, end, r.odds + prior, "signature_line") for r in readings)
+
+    def _find_cells(self, text: str) -> Iterator[FoundName]:
+        """A name alone in a table cell or page header, surer where a bed, sex or age follows."""
+        for cell in _CELL.finditer(text):
+            start, end = cell.span("name")
+            for reading in self.reader.read_ends(text, start):
+                if reading.end == end:
+                    prior = 3.0 if cell.group("next") else _CELL_PRIOR - 3.0
+                    yield rate(start, end, reading.odds + prior, "cell")
