@@ -11,17 +11,19 @@ from collections.abc import Iterator
 
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 
-_WORD = r"[A-Z][A-Za-z'\-]{1,20}"
-_NAME = rf"(?:{_WORD}|[A-Z]\.)(?:[ ·,](?:{_WORD}|[A-Z]\.?)(?![A-Za-z0-9])){{0,3}}"
-_CUED = re.compile(
+_WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-Z][A-Za-z'\-]{1,20}"
+_NAME = re.compile(
+    rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:[ ·,](?:{_WORD}|[A-Z]\.?)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
+)
+_CUE_BEFORE = re.compile(
     r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|"
-    r"\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|\b(?:partner|wife|husband|mother|father|son|daughter|nurse))"
-    rf"[ :]{{0,2}}(?P<name>{_NAME})(?![A-Za-z0-9])"
+    r"姓名|名|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
+    r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
-_BEFORE = re.compile(
-    rf"(?<![A-Za-z0-9])(?P<name>{_NAME})(?=[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
-    r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,])"
+_CUE_AFTER = re.compile(
+    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]"
 )
+_CUE_LENGTH = 12
 _INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
 _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
@@ -34,10 +36,10 @@ _NO_NAME = frozenset(
 
 def find_latin(text: str) -> Iterator[FoundName]:
     """Latin names with a cue beside them; the words of a note in English are none."""
-    if not any("A" <= c <= "Z" for c in text):
-        return
-    for pattern, odds in ((_CUED, 3.0), (_BEFORE, 3.0)):
-        for match in pattern.finditer(text):
-            name = match.group("name")
-            if not _NO_NAME & set(re.split(r"[ ·,]", name)) and (any(c.islower() for c in name) or " " in name):
-                yield rate(*match.span("name"), odds if " " in name or _PINYIN.match(name) else odds - 2.0, "latin")
+    for match in _NAME.finditer(text):
+        start, end = match.span()
+        words = re.split(r"[ ·,]", match.group())
+        is_name = not _NO_NAME.intersection(words) and (len(words) > 1 or not match.group().isupper())
+        if is_name and (_CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end)):
+            is_clear = len(words) > 1 or _PINYIN.match(match.group()) is not None
+            yield rate(start, end, 3.0 if is_clear else 1.0, "latin")

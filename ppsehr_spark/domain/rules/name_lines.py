@@ -27,6 +27,11 @@ _CELL = re.compile(
 _CLAUSE = -6.0
 _INSIDE = -7.5
 _SPEAKER = 3.5
+_UNMARKED = 3.0
+#: After these a bare word is a brand or a term, hardly a person.
+_BRAND_EDGE = frozenset("\"'(+-=~[0123456789“”‘’《")
+#: Surname characters with which a clause far more often begins a word or a sentence.
+_NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 _CELL_PRIOR = -1.0
 
 
@@ -36,8 +41,10 @@ class NameLines:
     def __init__(self, reader: NameReader) -> None:
         self.reader = reader
         model = reader.model
-        heads = "".join(sorted({s[0] for s in model.surnames} | reader.foreign.characters))
+        heads = "".join(sorted({s[0] for s in model.surnames} - _NO_HEADS))
         self._clause = re.compile(rf"(?<![\u4e00-\u9fff·])(?=[{heads}][\u4e00-\u9fff])")
+        sounds = "".join(sorted(reader.foreign.characters))
+        self._foreign = re.compile(rf"(?<![\u4e00-\u9fff·])[{sounds}]{{3,9}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])")
         common = "".join(sorted(model.common - FUNCTION_SURNAMES))
         given = "".join(sorted(model.given))
         self._inside = re.compile(rf"(?<=[\u4e00-\u9fff])(?=[{common}][{given}](?:[{given}]|[^\u4e00-\u9fff]))")
@@ -47,6 +54,7 @@ class NameLines:
         yield from self._find_signatures(text)
         yield from self._find_cells(text)
         yield from self._find_at_clauses(text)
+        yield from self._find_foreign(text)
 
     def _find_at_clauses(self, text: str) -> Iterator[FoundName]:
         model = self.reader.model
@@ -56,12 +64,23 @@ class NameLines:
                 continue
             best = None
             for reading in self.reader.read_ends(text, at):
-                odds = reading.odds + _CLAUSE + weigh_left(text, at) + weigh_right(text, reading.end)
-                odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and weigh_left(text, at) > 0)
+                right, left = weigh_right(text, reading.end), weigh_left(text, at)
+                if reading.form == "foreign" and right < 5:
+                    continue
+                odds = reading.odds + _CLAUSE + left + right
+                odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and left > 0)
+                odds -= _UNMARKED * (right + left == 0) * (1 + (text[at - 1] in _BRAND_EDGE))
                 if best is None or odds > best[0]:
                     best = (odds, reading)
             if best and best[0] > -1.2:
                 yield rate(at, best[1].end, best[0], "clause", cap=0.95)
+
+    def _find_foreign(self, text: str) -> Iterator[FoundName]:
+        """``娜仁图雅，女``: a run that sounds foreign, closed by a sex, an age or a number to call."""
+        for match in self._foreign.finditer(text):
+            weight = weigh_right(text, match.end())
+            readings = [r for r in self.reader.read_ends(text, match.start()) if r.end == match.end()]
+            yield from (rate(r.start, r.end, r.odds + _CLAUSE + weight, "clause_foreign") for r in readings if weight >= 5)
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:
         """A line that holds nothing but names, perhaps with a date: a signature."""

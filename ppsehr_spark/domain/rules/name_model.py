@@ -41,7 +41,9 @@ class NameModel:
         self._given = {r[0]: tuple(_given_cost(float(n)) for n in r[1:4]) for r in _given_rows(context)}
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
+        compound = {r[0] for r in rows if r[1] == "compound"}
         self._words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
+        self._words = {w: c for w, c in self._words.items() if w[:2] not in compound}
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
             self._words[head] = min(self._words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
@@ -97,6 +99,8 @@ class NameModel:
                 costs.append(surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
             elif given == 3 and width == 2 and text[start : start + 2] in self.compound:
                 costs.append(surname + 4.0 + self._given_cost(text[start + width : end - 1]) + self._tail(text[end - 1]))
+        if size == 3 and text[end - 1] == "氏" and text[start] in self.single and text[start + 1] in self.single:
+            costs.append(self._surname[text[start]] + self._surname[text[start + 1]] + 2.0)
         if size == 4 and text[start] in self.single and text[start + 1] in self.single:
             pair = self._surname[text[start]] + self._surname[text[start + 1]]
             costs.append(pair + _MARRIED_COST + self._given_cost(text[start + 2 : end]))

@@ -19,10 +19,12 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 NOT_GIVEN = frozenset(
     "的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否行为于以其他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较均已将由对每此该院科室床号次日时分"
-    "岁女士妻父母姐妹爷奶叔姨舅姑员师任医护职务事电话址证件码男性别什么吗呢吧啊着过"
+    "岁女士妻父母姐爷奶叔姨舅姑员师任医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+#: Those of them that are hardly ever meant as a surname.
+HARDLY_SURNAMES = frozenset("和由同与应全都但相因将从及且况后为无能其可有原各该")
 _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
@@ -48,19 +50,19 @@ _FOLLOW = re.compile(
     r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
     r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早)"
 )
-#: Words before which no name is running, so a name may begin after them.
-_LEFT_STOP = re.compile(
-    r"(?:请|由|经|随|遵|与|和|及|同|跟|找|让|叫|示|报|报告|嘱|予|向|告知|通知|联系|汇报|电话|今日|今|今晨|"
-    r"昨日|上午|下午|后|日|时|院|科|区|组|室|医师|医生|主任|主治|护士|"
-    r"家属|患者|病人|患儿|产妇|者|员|为|是|在|到|因|经管|主管|管床|上级|值班|主持|教授|博士|的|邀|陪|其子|"
-    r"其女|其父|其母|其夫|其妻|儿子|女儿|丈夫|妻子|配偶|爱人|父亲|母亲|兄|弟|姐|妹|"
-    r"诉|有|被|把|对|给|于|从|按|据|陪同|称|说|当班|麻醉|会诊|外请|特请|师|士|专家|代|系|名叫|委托|授权|"
-    r"至|经过|此|再次|再|拟|故|已|特|我|护工|保姆|邻居|朋友|同事|姓|记者|妇联|"
-    r"接|送|听|听取|受|托|台上|术中)$"
+#: Words before which no name is running, so a name may begin after them; kin, roles and titles join them.
+_LEFT_STOP = frozenset(
+    "请 由 经 随 遵 与 和 及 同 跟 找 让 叫 示 报 报告 嘱 予 向 告知 通知 联系 汇报 电话 今日 今 今晨 昨日 上午 下午 后 日 时 "
+    "院 科 区 组 室 办 所 部 局 处 站 队 中心 公司 集团 大学 学院 银行 协会 或 挂的 者 员 为 是 在 到 因 经管 主管 管床 上级 值班 "
+    "主持 的 邀 陪 诉 有 被 把 对 给 于 从 按 据 陪同 称 说 当班 麻醉 会诊 外请 特请 师 士 代 系 委托 授权 至 经过 此 再次 再 拟 "
+    "故 已 特 我 姓 妇联 接 送 听 听取 受 托 台上 术中 民 友 生 长 伴 例 单位 村 镇 乡 县 市 省".split()
 )
-_HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 0.8, 0.6, -1.2
+_STOP_KINDS = ("kin", "kin1", "role", "title", "label", "agent", "vague_kin")
+_HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
 _HOPELESS = 40.0
-_FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 2.0, "latin": 4.0, "unknown": -5.4}
+_NOT_THE_END = 9.0
+_PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
+_FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class NameReader:
 
     def __init__(self, context: GrammarContext) -> None:
         self.model = NameModel(context, never_given=NOT_GIVEN)
+        rows = context.lexicon("lexicons/name_labels.tsv")
+        stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
+        self._stops = {size: frozenset(s for s in stops | _LEFT_STOP if len(s) == size) for size in range(1, 5)}
+        self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
 
     def surname_length(self, text: str, at: int) -> int:
@@ -101,12 +107,24 @@ class NameReader:
         """The value of a form field at ``at``; ``is_strict`` when the label admits nothing but a name."""
         read = self._read_masked(text, at) or self._read_dotted(text, at) or self.read_spaced(text, at)
         read = read or self._read_run(text, at, True)
-        if (read and read.odds > -3) or not is_strict:
+        if not is_strict or (read and read.odds > _FORM_ODDS["unknown"]):
             return read
+        return self.read_latin(text, at) or self._read_unknown(text, at) or read
+
+    def _read_unknown(self, text: str, at: int) -> NameReading | None:
+        """Two to four characters that a label alone makes a name; an ordinary word counts less."""
         run = _RUN.match(text, at)
-        is_plain = run and run.end() - at <= 4 and text[run.end() : run.end() + 1] != ":"
-        unknown = NameReading(at, run.end(), _FORM_ODDS["unknown"], True, "unknown") if run and is_plain else None
-        return self.read_latin(text, at) or unknown or read
+        if run is None or run.end() - at > 4 or text[run.end() : run.end() + 1] == ":":
+            return None
+        is_word = self.model.word_cost(run.group()) is not None and not self.surname_length(text, at)
+        is_word = is_word or any(c in NOT_GIVEN for c in run.group()) or _PAIR_AT_END.search(run.group()) is not None
+        return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 2.0 * is_word, True, "unknown")
+
+    def after_titled(self, text: str, at: int) -> int | None:
+        """The place after ``王主任`` at ``at``: a surname with its title; None where none stands."""
+        start = at + self.surname_length(text, at)
+        sizes = (4, 3, 2) if start > at else ()
+        return next((start + size for size in sizes if text[start : start + size] in self._titles), None)
 
     def read_latin(self, text: str, at: int) -> NameReading | None:
         """``Elena Petrova``, ``CHAN Tai Man``: capitalised words at ``at``."""
@@ -136,17 +154,24 @@ class NameReader:
     def dotted_start(self, text: str, dot: int) -> int:
         """Where a name begins whose dot stands at ``dot``: after a word that a name may follow, else as far as it sounds."""
         low = self.foreign.run_start(text, dot)
-        opened = (at for at in range(low + 1, dot) if _LEFT_STOP.search(text, max(0, at - 3), at))
+        field = hanzi_start(text, dot, 5)
+        if dot - field <= 4 and not is_hanzi(text, field - 1):
+            return field
+        opened = (at for at in range(low + 1, dot) if self.is_stop_before(text, at))
         return next(opened, low)
 
     def is_open_left(self, text: str, start: int) -> bool:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
-        return not is_hanzi(text, start - 1) or _LEFT_STOP.search(text, max(0, start - 3), start) is not None
+        return not is_hanzi(text, start - 1) or self.is_stop_before(text, start)
+
+    def is_stop_before(self, text: str, start: int) -> bool:
+        """True when a word after which a name may begin ends at ``start``."""
+        return any(text[start - size : start] in words for size, words in self._stops.items() if start >= size)
 
     def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
         is_open = is_hard or self.is_open_left(text, start)
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_EDGE
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_EDGE - 2.0 * (form == "foreign")
         return NameReading(start, end, odds, is_open, form)
 
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
@@ -173,6 +198,8 @@ class NameReader:
         is_hard = not is_hanzi(text, end)
         is_bounded = is_hard or _FOLLOW.match(text, end) is not None
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
+        odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
+        odds -= _NOT_THE_END * (text[end : end + 1] == "·")
         return NameReading(at, end, odds, is_bounded, form)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:

@@ -18,7 +18,7 @@ from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_repeats import find_companions, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
@@ -26,12 +26,24 @@ _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _BLANKS = re.compile(r"[ ]{0,2}")
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
-_EPONYM_AFTER = re.compile(r"(?:氏|综合|病|征|试验|分级|分型|分期|反射|定律|手术|细胞|淋巴瘤|体)")
+_KIN_IN_FIELD = re.compile(
+    r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
+    r"(?=[\u4e00-\u9fff]{2})"
+)
+_EPONYM_AFTER = re.compile(r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])")
+_EPONYM_END = frozenset("征氏")
+#: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
+_MARKED = frozenset(["title", "label", "role", "clause"])
+_BEYOND_EPONYM = 0.9
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.0, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
-_PRIOR |= {"role": -1.3, "role ": -2.0, "agent": -4.0, "title": -0.3, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
+_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "surname": 1.5, "title": -0.3, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
+_TAKES_LONE = ("role", "after_label", "after_title", "surname")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
+#: Surnames that are adverbs before a verb (``其母曾足月产``).
+_ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
+_ADVERB = 3.0
 
 
 @register_grammar("person_name")
@@ -68,7 +80,9 @@ class PersonNames:
         found = [
             f
             for f in found
-            if not is_covered(starts, eponyms, f.start, f.end) and not self._says_nothing(text.text, f.start, f.end)
+            if (f.confidence >= _BEYOND_EPONYM and f.rule in _MARKED or not is_covered(starts, eponyms, f.start, f.end))
+            and not self._says_nothing(text.text, f.start, f.end)
+            and not _is_eponym(text.text, f)
         ]
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
@@ -83,6 +97,8 @@ class PersonNames:
         """A reading with its prior and with what stands to its right."""
         is_function = reading.form != "han" and text[reading.start] in FUNCTION_SURNAMES
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
+        if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
+            odds -= _ADVERB
         return rate(reading.start, reading.end, odds, rule, cap=cap)
 
     def _find_labelled(self, text: NormalisedText) -> Iterator[FoundName]:
@@ -99,7 +115,15 @@ class PersonNames:
 
     def _read_list(self, text: str, at: int, prior: float, *, is_strict: bool) -> Iterator[FoundName]:
         """A name and, separated by 、 or /, its companions."""
+        kin = _KIN_IN_FIELD.match(text, at)
+        at = kin.end() if kin else at
         for place in range(8):
+            titled = self.reader.after_titled(text, at)
+            if titled:
+                gap = _NEXT.match(text, titled)
+                if gap is None:
+                    return
+                at = gap.end()
             reading = self.reader.read_field(text, at, is_strict=is_strict and place == 0)
             if reading is None or text[reading.end : reading.end + 3].lstrip(" ")[:1] == ":":
                 return
@@ -116,10 +140,12 @@ class PersonNames:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
         for hit in longest(text.hits.get("NAME.title", ())):
             reading = self.reader.read_left(text.text, hit.start, allows_lone=True)
-            if reading:
+            if reading and (len(hit.value) > 1 or reading.form != "foreign"):
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
-                yield self._rate_left(text.text, reading, _PRIOR["title"] - 2.0 * is_weak, "title")
-            yield from self._read_best(text.text, hit.end, _PRIOR["after_title"], "after_title")
+                prior = _PRIOR["title"] - 2.0 * is_weak + 1.5 * reading.is_bounded
+                yield self._rate_left(text.text, reading, prior, "title")
+            if len(hit.value) > 1:
+                yield from self._read_best(text.text, hit.end, _PRIOR["after_title"], "after_title")
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
@@ -135,6 +161,8 @@ class PersonNames:
             yield from self._read_best(plain, at, _PRIOR["role" if at == hit.end else "role "], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
             yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
+        for hit in longest(text.hits.get("NAME.surname_is", ())):
+            yield from self._read_best(plain, hit.end, _PRIOR["surname"], "surname")
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
@@ -142,8 +170,8 @@ class PersonNames:
             return
         whole = self.reader.read_right(text, at, allows_lone=True)
         readings = [whole] if whole and whole.form in ("masked", "dotted") else self.reader.read_ends(text, at)
-        spaced = None if readings else self.reader.read_spaced(text, at)
-        lone = [whole] if whole and whole.form == "lone" and rule in ("role", "after_label", "after_title") else []
+        spaced = self.reader.read_spaced(text, at)
+        lone = [whole] if whole and whole.form == "lone" and rule in _TAKES_LONE and not spaced else []
         candidates = [*readings, *lone, *([spaced] if spaced else [])]
         found = [self._rate(text, r, prior - 1.5 * (r.form == "lone"), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]
@@ -157,8 +185,9 @@ class PersonNames:
                     yield self._rate_left(text.text, reading, _PRIOR[kind], kind)
 
     def _rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
-        is_function = reading.form == "lone" and text[reading.start] in FUNCTION_SURNAMES
-        return rate(reading.start, reading.end, reading.odds + prior - 2.5 * is_function, rule)
+        surname = text[reading.start] if reading.form == "lone" else ""
+        odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - 6.0 * (surname in HARDLY_SURNAMES and surname != "")
+        return rate(reading.start, reading.end, odds, rule)
 
     def _find_masked(self, text: NormalisedText) -> Iterator[FoundName]:
         """``张某``, ``李**`` and dotted names, betrayed by their own form."""
@@ -175,7 +204,7 @@ class PersonNames:
                 is_word = text[start] in FUNCTION_SURNAMES
                 is_inside = model.word_cost(text[start - 1 : start + 1]) is not None and is_hanzi(text, start - 1)
                 is_open = self.reader.is_open_left(text, start) and not is_inside
-                odds = reading.odds - 3.5 * (not is_open) - 4.5 * is_word - 4.0 * is_inside
+                odds = reading.odds - 2.0 * (not is_open) - 4.5 * is_word - 4.0 * is_inside
                 yield rate(start, reading.end, odds - 4.0, "masked", cap=0.93)
                 return
 
@@ -185,8 +214,14 @@ class PersonNames:
         if start < hit.start and plain[start - 1 : start] != "·":
             reading = self.reader.read_right(plain, start)
             if reading and reading.form == "dotted":
-                is_eponym = _EPONYM_AFTER.match(plain, reading.end) is not None
-                yield FoundName(reading.start, reading.end, 0.0 if is_eponym else 0.91, "dotted")
+                yield FoundName(reading.start, reading.end, 0.91, "dotted")
+
+
+def _is_eponym(text: str, found: FoundName) -> bool:
+    """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
+    return _EPONYM_AFTER.match(text, found.end) is not None or (
+        found.rule == "clause" and text[found.end - 1] in _EPONYM_END and not is_hanzi(text, found.end)
+    )
 
 
 def _after(text: str, hit: Hit) -> int:
