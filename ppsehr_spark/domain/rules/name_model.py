@@ -23,6 +23,8 @@ _LENGTH_COST = {1: 1.8, 2: 0.2}
 _LONE_COST = 3.2
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
+_TRIPLE_COST = 4.0
+_CLAN_COST = 2.0
 _RARE_GIVEN = 0.35
 _NEVER_GIVEN = 16.0
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
@@ -38,6 +40,7 @@ class NameModel:
         self._surname = {r[0]: _surname_cost(at, r[1]) for at, r in enumerate(rows, start=1)}
         self.single = frozenset(s for s in self._surname if len(s) == 1)
         self.surnames = self.single | self.compound
+        self.heads = frozenset(s[0] for s in self.surnames)
         self._given = {r[0]: tuple(_given_cost(float(n)) for n in r[1:4]) for r in _given_rows(context)}
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
@@ -58,53 +61,59 @@ class NameModel:
 
     def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
         """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
-        words, best = self._words, [0.0] * (stop - at + 1)
-        for i in range(stop - 1, at - 1, -1):
-            best[i - at] = min(
-                [words.get(text[i], _UNKNOWN) + best[i + 1 - at]]
-                + [
-                    words[text[i:j]] + best[j - at]
-                    for j in range(i + 2, min(i + _LONGEST_WORD, stop) + 1)
-                    if text[i:j] in words
-                ]
-            )
+        get, size = self._words.get, stop - at
+        window, best = text[at:stop], [0.0] * (size + 1)
+        for i in range(size - 1, -1, -1):
+            cost = get(window[i], _UNKNOWN) + best[i + 1]
+            for j in range(i + 2, min(i + _LONGEST_WORD, size) + 1):
+                word = get(window[i:j])
+                if word is not None and word + best[j] < cost:
+                    cost = word + best[j]
+            best[i] = cost
         return best
 
     def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
         """Cheapest segmentation of ``text[start:i]`` for every ``i`` in ``start..end``; index 0 is ``start``."""
-        words, best = self._words, [0.0] * (end - start + 1)
-        for i in range(start + 1, end + 1):
-            best[i - start] = min(
-                [words.get(text[i - 1], _UNKNOWN) + best[i - 1 - start]]
-                + [
-                    words[text[j:i]] + best[j - start]
-                    for j in range(max(start, i - _LONGEST_WORD), i - 1)
-                    if text[j:i] in words
-                ]
-            )
+        get, size = self._words.get, end - start
+        window, best = text[start:end], [0.0] * (size + 1)
+        for i in range(1, size + 1):
+            cost = get(window[i - 1], _UNKNOWN) + best[i - 1]
+            for j in range(max(0, i - _LONGEST_WORD), i - 1):
+                word = get(window[j:i])
+                if word is not None and word + best[j] < cost:
+                    cost = word + best[j]
+            best[i] = cost
         return best
 
     def name_cost(self, text: str, start: int, end: int, *, allows_lone: bool = False) -> float:
         """Cost of ``text[start:end]`` as surname and given name; infinite when it cannot be one."""
         size = end - start
-        costs = [math.inf]
-        for width in (1, 2):
+        cost = math.inf
+        for width in (1, 2) if size > 1 else (1,):
             surname = self._surname.get(text[start : start + width])
-            if surname is None or size < width:
+            if surname is None:
                 continue
             given = size - width
             if given == 0:
-                costs.append(surname + _LONE_COST if allows_lone else math.inf)
+                cost = min(cost, surname + _LONE_COST) if allows_lone else cost
             elif given <= 2:
-                costs.append(surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
-            elif given == 3 and width == 2 and text[start : start + 2] in self.compound:
-                costs.append(surname + 4.0 + self._given_cost(text[start + width : end - 1]) + self._tail(text[end - 1]))
-        if size == 3 and text[end - 1] == "氏" and text[start] in self.single and text[start + 1] in self.single:
-            costs.append(self._surname[text[start]] + self._surname[text[start + 1]] + 2.0)
-        if size == 4 and text[start] in self.single and text[start + 1] in self.single:
-            pair = self._surname[text[start]] + self._surname[text[start + 1]]
-            costs.append(pair + _MARRIED_COST + self._given_cost(text[start + 2 : end]))
-        return min(costs)
+                cost = min(cost, surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
+        return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
+
+    def _long_cost(self, text: str, start: int, end: int) -> float:
+        """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
+        size, surname = end - start, self._surname
+        cost = math.inf
+        if size == 5 and text[start : start + 2] in self.compound:
+            given = self._given_cost(text[start + 2 : end - 1]) + self._tail(text[end - 1])
+            cost = surname[text[start : start + 2]] + _TRIPLE_COST + given
+        elif text[start] in self.single and text[start + 1] in self.single:
+            pair = surname[text[start]] + surname[text[start + 1]]
+            if size == 3 and text[end - 1] == "氏":
+                cost = pair + _CLAN_COST
+            elif size == 4:
+                cost = pair + _MARRIED_COST + self._given_cost(text[start + 2 : end])
+        return cost
 
     def _given_cost(self, given: str) -> float:
         if any(c in self._never for c in given):

@@ -103,6 +103,10 @@ class NameReader:
         """The best name that starts exactly at ``at``; ``allows_lone`` lets a closed surname stand alone."""
         return self._read_masked(text, at) or self._read_dotted(text, at) or self._read_run(text, at, allows_lone)
 
+    def read_marked(self, text: str, at: int) -> NameReading | None:
+        """A masked or dotted name at ``at``."""
+        return self._read_masked(text, at) or self._read_dotted(text, at)
+
     def read_field(self, text: str, at: int, *, is_strict: bool) -> NameReading | None:
         """The value of a form field at ``at``; ``is_strict`` when the label admits nothing but a name."""
         read = self._read_masked(text, at) or self._read_dotted(text, at) or self.read_spaced(text, at)
@@ -179,6 +183,9 @@ class NameReader:
 
     def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
         """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
+        first = text[at : at + 1]
+        if first not in self.model.heads and first not in self.foreign.characters:
+            return []
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
             return []

@@ -41,6 +41,8 @@ _PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "surname": 1.5, "title": 
 _TAKES_LONE = ("role", "after_label", "after_title", "surname")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
+_FAINT = -2.5
+_STRONG_MARK = 5.0
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -168,13 +170,21 @@ class PersonNames:
         """The reading at ``at`` that its own form and what follows make most likely."""
         if not is_hanzi(text, at):
             return
-        whole = self.reader.read_right(text, at, allows_lone=True)
-        readings = [whole] if whole and whole.form in ("masked", "dotted") else self.reader.read_ends(text, at)
-        spaced = self.reader.read_spaced(text, at)
-        lone = [whole] if whole and whole.form == "lone" and rule in _TAKES_LONE and not spaced else []
-        candidates = [*readings, *lone, *([spaced] if spaced else [])]
+        if prior <= _FAINT and self._begins_a_word(text, at):
+            return
+        marked = self.reader.read_marked(text, at)
+        spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
+        allows_lone = rule in _TAKES_LONE and not spaced
+        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
+        candidates += [spaced] if spaced else []
         found = [self._rate(text, r, prior - 1.5 * (r.form == "lone"), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]
+
+    def _begins_a_word(self, text: str, at: int) -> bool:
+        """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
+        return self.reader.model.is_word(text, at) and not any(
+            weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3)
+        )
 
     def _find_left_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """Names before a verb that persons do in notes or in the news."""
