@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
 LONGEST = 9
 _START_COST = 5.0
 _COMPONENT_COST = 5.0
-_CLOSED_PART = 6
+_CLOSED_PART = 5
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
-_DOTTED = re.compile(rf"[{_HANZI}]{{1,7}}(?:·[{_HANZI}]{{1,8}}){{1,4}}")
+_PART = rf"(?:(?![的了在和与及是说对为从被把向由])[{_HANZI}])"
+_DOTTED = re.compile(rf"{_PART}{{1,7}}(?:·{_PART}{{1,8}}){{1,4}}")
 
 
 class ForeignNames:
@@ -51,13 +53,11 @@ class ForeignNames:
             start -= 1
         return start
 
-    def dotted_end(self, text: str, at: int, follow: re.Pattern[str]) -> int | None:
+    def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool]) -> int | None:
         """The end of a name with dots at ``at``; its last part runs as long as it transliterates."""
         match = _DOTTED.match(text, at)
         if match is None:
             return None
         start, end = match.group().rindex("·") + at + 1, match.end()
-        stop = next((i for i in range(start + 1, end) if text[i] not in self._cost), end)
-        is_followed = (i for i in range(start + 1, end) if text[i] not in self._cost and follow.match(text, i))
-        first = next(is_followed, end)
-        return first if first < end or end - start <= _CLOSED_PART - 1 else stop
+        stop = next((i for i in range(start + 1, end) if text[i] not in self._cost or follow(text, i)), end)
+        return stop if stop < end and (end - start > _CLOSED_PART or follow(text, stop)) else end

@@ -26,8 +26,13 @@ _CELL = re.compile(
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
 _CLAUSE = -6.0
 _INSIDE = -7.5
+_INSIDE_CAP = 0.8
+_RARE_WORD = 12.0
 _SPEAKER = 3.5
 _UNMARKED = 3.0
+_PLACE = 4.0
+#: Ends of places, bodies and houses, which no unmarked name is taken to have.
+_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏")
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("\"'(+-=~[0123456789“”‘’《")
 #: Surname characters with which a clause far more often begins a word or a sentence.
@@ -55,6 +60,7 @@ class NameLines:
         yield from self._find_cells(text)
         yield from self._find_at_clauses(text)
         yield from self._find_foreign(text)
+        yield from self._find_inside(text)
 
     def _find_at_clauses(self, text: str) -> Iterator[FoundName]:
         model = self.reader.model
@@ -63,17 +69,44 @@ class NameLines:
             if model.is_word(text, at) and not any(weigh_right(text, e) >= 5 for e in (at + 2, at + 3)):
                 continue
             best = None
-            for reading in self.reader.read_ends(text, at):
+            readings = self.reader.read_ends(text, at)
+            sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
+            for reading in readings:
                 right, left = weigh_right(text, reading.end), weigh_left(text, at)
-                if reading.form == "foreign" and right < 5:
+                if right < 5 and (reading.form == "foreign" or reading.odds < sound):
                     continue
                 odds = reading.odds + _CLAUSE + left + right
                 odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and left > 0)
+                odds -= _PLACE * (right == 0 and text[reading.end - 1] in _PLACE_END)
                 odds -= _UNMARKED * (right + left == 0) * (1 + (text[at - 1] in _BRAND_EDGE))
                 if best is None or odds > best[0]:
                     best = (odds, reading)
             if best and best[0] > -1.2:
                 yield rate(at, best[1].end, best[0], "clause", cap=0.95)
+
+    def _find_inside(self, text: str) -> Iterator[FoundName]:
+        """A clear name of three characters inside a clause, where both its sides are words."""
+        model = self.reader.model
+        for match in self._inside.finditer(text):
+            at = match.end()
+            if self._is_crossed(text, at):
+                continue
+            readings = [r for r in self.reader.read_ends(text, at) if r.form == "han" and r.end - at == 3]
+            for r in readings:
+                odds = r.odds + _INSIDE + weigh_right(text, r.end) + 1.0 * self.reader.is_open_left(text, at)
+                if odds > -1.0:
+                    yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
+
+    def _is_crossed(self, text: str, at: int) -> bool:
+        """True when words lie across the three characters at ``at``, or when they sound like a foreign word."""
+        cost = self.reader.model.word_cost
+        around = (text[at - 1 : at + 1], text[at - 2 : at + 1], text[at : at + 2], text[at : at + 3], text[at + 1 : at + 3])
+        return (
+            any(cost(word) is not None for word in around)
+            or (cost(text[at + 2 : at + 4]) or _RARE_WORD) < _RARE_WORD
+            or text[at - 1 : at + 1] in self.reader.model.compound
+            or all(c in self.reader.foreign.characters for c in text[at : at + 3])
+        )
 
     def _find_foreign(self, text: str) -> Iterator[FoundName]:
         """``娜仁图雅，女``: a run that sounds foreign, closed by a sex, an age or a number to call."""

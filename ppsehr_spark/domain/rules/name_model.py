@@ -107,7 +107,7 @@ class NameModel:
         if size == 5 and text[start : start + 2] in self.compound:
             given = self._given_cost(text[start + 2 : end - 1]) + self._tail(text[end - 1])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST + given
-        elif text[start] in self.single and text[start + 1] in self.single:
+        elif text[start] in self.single and text[start + 1] in self.single and text[start] != text[start + 1]:
             pair = surname[text[start]] + surname[text[start + 1]]
             if size == 3 and text[end - 1] == "氏":
                 cost = pair + _CLAN_COST

@@ -57,9 +57,11 @@ _LEFT_STOP = frozenset(
     "主持 的 邀 陪 诉 有 被 把 对 给 于 从 按 据 陪同 称 说 当班 麻醉 会诊 外请 特请 师 士 代 系 委托 授权 至 经过 此 再次 再 拟 "
     "故 已 特 我 姓 妇联 接 送 听 听取 受 托 台上 术中 民 友 生 长 伴 例 单位 村 镇 乡 县 市 省".split()
 )
+_BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _STOP_KINDS = ("kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
 _HOPELESS = 40.0
+_NEXT_NAME = 2.0
 _NOT_THE_END = 9.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
@@ -158,19 +160,24 @@ class NameReader:
     def dotted_start(self, text: str, dot: int) -> int:
         """Where a name begins whose dot stands at ``dot``: after a word that a name may follow, else as far as it sounds."""
         low = self.foreign.run_start(text, dot)
+        opened = (at for at in range(low + 1, dot) if self.is_stop_before(text, at, least=2) or text[at - 1] in _BEFORE_DOTTED)
+        at = next(opened, None)
         field = hanzi_start(text, dot, 5)
-        if dot - field <= 4 and not is_hanzi(text, field - 1):
-            return field
-        opened = (at for at in range(low + 1, dot) if self.is_stop_before(text, at))
-        return next(opened, low)
+        return at or (field if dot - field <= 4 and not is_hanzi(text, field - 1) else low)
+
+    def _ends_dotted(self, text: str, at: int) -> bool:
+        """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
+        if text[at : at + 1] in self.foreign.characters:
+            return self.model.word_cost(text[at : at + 2]) is not None and _FOLLOW.match(text, at) is not None
+        return _FOLLOW.match(text, at) is not None or self.model.word_cost(text[at : at + 2]) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
         return not is_hanzi(text, start - 1) or self.is_stop_before(text, start)
 
-    def is_stop_before(self, text: str, start: int) -> bool:
-        """True when a word after which a name may begin ends at ``start``."""
-        return any(text[start - size : start] in words for size, words in self._stops.items() if start >= size)
+    def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
+        """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
+        return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
 
     def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
@@ -190,6 +197,10 @@ class NameReader:
         if stop - at < (1 if allows_lone else 2):
             return []
         rest = self.model.ordinary_from(text, at, stop)
+        for tail in (2, 3):  # two names in a row, as bylines have them
+            if stop - tail >= at + 2 and text[stop - tail] in self.model.common:
+                cost = self.model.name_cost(text, stop - tail, stop) + _NEXT_NAME
+                rest[stop - tail - at] = min(rest[stop - tail - at], cost)
         found = []
         for end in range(at + 1, min(at + 5, stop) + 1):
             cost = self.model.name_cost(text, at, end, allows_lone=allows_lone and not is_hanzi(text, end))
@@ -227,7 +238,7 @@ class NameReader:
         return end + 1 if keeps_tail and text[end] in self.model.given else end
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
-        end = self.foreign.dotted_end(text, at, _FOLLOW)
+        end = self.foreign.dotted_end(text, at, self._ends_dotted)
         return NameReading(at, end, _FORM_ODDS["dotted"], True, "dotted") if end else None
 
     def read_spaced(self, text: str, at: int) -> NameReading | None:

@@ -42,6 +42,8 @@ _TAKES_LONE = ("role", "after_label", "after_title", "surname")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
 _FAINT = -2.5
+#: Adverbs between a name and its verb.
+_BEFORE_VERB = frozenset("也都还则就曾却均才又再")
 _STRONG_MARK = 5.0
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
@@ -190,7 +192,8 @@ class PersonNames:
         """Names before a verb that persons do in notes or in the news."""
         for kind in ("verb", "speech"):
             for hit in text.hits.get(f"NAME.{kind}", ()):
-                reading = self.reader.read_left(text.text, hit.start, allows_lone=False)
+                end = hit.start - (text.text[hit.start - 1 : hit.start] in _BEFORE_VERB)
+                reading = self.reader.read_left(text.text, end, allows_lone=False)
                 if reading:
                     yield self._rate_left(text.text, reading, _PRIOR[kind], kind)
 
