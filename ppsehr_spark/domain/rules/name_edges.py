@@ -39,7 +39,8 @@ _SPOKE = re.compile(
 )
 _HEAD_SEX_AGE = re.compile(r"(?:[男女],[0-9]{1,3}(?:岁|月|天|个月)?(?:,(?:[未已]婚|离异|丧偶|汉族|学生|农民|职工|职员|工人))?,)$")
 _NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}[0-9]{1,3}[.、][ ]{0,2}$")
-_RIGHT = ((_SEX, 8.0), (_KIN_AFTER, 6.0), (_AGE, 6.0), (_PAIR, 5.0), (_REACH, 5.0), (_IDENTITY, 5.0), (_SIGN, 5.0))
+_COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
+_RIGHT = ((_SEX, 8.0), (_KIN_AFTER, 6.0), (_AGE, 6.0), (_PAIR, 5.0), (_REACH, 5.0), (_IDENTITY, 5.0), (_SIGN, 5.0), (_COURSE, 4.0))
 #: Marks to the right of a name, quick to rule out: most places have none of these characters next.
 _FIRST = frozenset(" ,、(/|·;:性现之夫父母伉签敬谨启的电手微TtQ1+0身证I住门病台护医9*")
 

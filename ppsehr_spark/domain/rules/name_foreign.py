@@ -59,5 +59,7 @@ class ForeignNames:
         if match is None:
             return None
         start, end = match.group().rindex("·") + at + 1, match.end()
-        stop = next((i for i in range(start + 1, end) if text[i] not in self._cost or follow(text, i)), end)
-        return stop if stop < end and (end - start > _CLOSED_PART or follow(text, stop)) else end
+        ended = next((i for i in range(start + 1, end) if follow(text, i)), end)
+        if ended < end or end - start <= _CLOSED_PART:
+            return ended
+        return next((i for i in range(start + 1, end) if text[i] not in self._cost), end)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NameReader
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 _SIGNATURE_LINE = re.compile(
     r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
@@ -30,9 +30,10 @@ _INSIDE_CAP = 0.8
 _RARE_WORD = 12.0
 _SPEAKER = 3.5
 _UNMARKED = 3.0
+_CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
-_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏")
+_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("\"'(+-=~[0123456789“”‘’《")
 #: Surname characters with which a clause far more often begins a word or a sentence.
@@ -66,14 +67,15 @@ class NameLines:
         model = self.reader.model
         for match in self._clause.finditer(text):
             at = match.end()
-            if model.is_word(text, at) and not any(weigh_right(text, e) >= 5 for e in (at + 2, at + 3)):
+            if model.is_word(text, at) and not self._is_marked(text, at):
                 continue
             best = None
             readings = self.reader.read_ends(text, at)
             sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
             for reading in readings:
                 right, left = weigh_right(text, reading.end), weigh_left(text, at)
-                if right < 5 and (reading.form == "foreign" or reading.odds < sound):
+                is_sound = reading.form == "foreign" or reading.odds < sound or self._sounds_foreign(text, reading)
+                if right < (_SURE_MARK if reading.form == "foreign" else _CLEAR_MARK) and is_sound:
                     continue
                 odds = reading.odds + _CLAUSE + left + right
                 odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and left > 0)
@@ -84,6 +86,9 @@ class NameLines:
             if best and best[0] > -1.2:
                 yield rate(at, best[1].end, best[0], "clause", cap=0.95)
 
+    def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
+        return all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+
     def _find_inside(self, text: str) -> Iterator[FoundName]:
         """A clear name of three characters inside a clause, where both its sides are words."""
         model = self.reader.model
@@ -92,7 +97,7 @@ class NameLines:
             if self._is_crossed(text, at):
                 continue
             readings = [r for r in self.reader.read_ends(text, at) if r.form == "han" and r.end - at == 3]
-            for r in readings:
+            for r in readings if text[at + 2] not in _PLACE_END else ():
                 odds = r.odds + _INSIDE + weigh_right(text, r.end) + 1.0 * self.reader.is_open_left(text, at)
                 if odds > -1.0:
                     yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
@@ -106,6 +111,14 @@ class NameLines:
             or (cost(text[at + 2 : at + 4]) or _RARE_WORD) < _RARE_WORD
             or text[at - 1 : at + 1] in self.reader.model.compound
             or all(c in self.reader.foreign.characters for c in text[at : at + 3])
+        )
+
+    def _is_marked(self, text: str, at: int) -> bool:
+        """True when a sex, an age, a number or a speaker's colon closes two or three characters at ``at``."""
+        is_line = weigh_left(text, at) > 0
+        return any(
+            weigh_right(text, e) >= _SURE_MARK or (is_line and text[e : e + 1] == ":" and text[e - 1] not in NOT_GIVEN)
+            for e in (at + 2, at + 3)
         )
 
     def _find_foreign(self, text: str) -> Iterator[FoundName]:

@@ -20,10 +20,10 @@ _UNKNOWN = 13.5
 _LONGEST_WORD = 4
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
-_LONE_COST = 3.2
+_LONE_COST = 2.6
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
-_TRIPLE_COST = 4.0
+_TRIPLE_COST = 18.0
 _CLAN_COST = 2.0
 _RARE_GIVEN = 0.35
 _NEVER_GIVEN = 16.0
@@ -105,8 +105,8 @@ class NameModel:
         size, surname = end - start, self._surname
         cost = math.inf
         if size == 5 and text[start : start + 2] in self.compound:
-            given = self._given_cost(text[start + 2 : end - 1]) + self._tail(text[end - 1])
-            cost = surname[text[start : start + 2]] + _TRIPLE_COST + given
+            is_given = not any(c in self._never for c in text[start + 2 : end])
+            cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
         elif text[start] in self.single and text[start + 1] in self.single and text[start] != text[start + 1]:
             pair = surname[text[start]] + surname[text[start + 1]]
             if size == 3 and text[end - 1] == "氏":

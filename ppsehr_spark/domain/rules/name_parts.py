@@ -17,9 +17,9 @@ from ppsehr_spark.domain.rules.name_model import WINDOW, NameModel, hanzi_end, h
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
-    "的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
-    "不无未否行为于以其他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较均已将由对每此该院科室床号次日时分"
-    "岁女士妻父母姐爷奶叔姨舅姑员师任医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
+    "行师时的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
+    "不无未否为其他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
+    "岁女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
@@ -40,7 +40,7 @@ _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
 _FOLLOW = re.compile(
     r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|"
     r"大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
-    r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|"
+    r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|签|"
     r"拒绝|知情|了解|于|因|以|为|系|在|与|和|及|是|已|将|到|体健|健在|健康|患|床旁|"
     r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|"
     r"曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|"
@@ -62,6 +62,7 @@ _STOP_KINDS = ("kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
+_PLAIN_WORD = 10.5
 _NOT_THE_END = 9.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
@@ -167,9 +168,10 @@ class NameReader:
 
     def _ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
-        if text[at : at + 1] in self.foreign.characters:
-            return self.model.word_cost(text[at : at + 2]) is not None and _FOLLOW.match(text, at) is not None
-        return _FOLLOW.match(text, at) is not None or self.model.word_cost(text[at : at + 2]) is not None
+        word = self.model.word_cost(text[at : at + 2])
+        if text[at] in self.foreign.characters:
+            return word is not None and word < _PLAIN_WORD and text[at + 1] not in self.foreign.characters
+        return word is not None or _FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""

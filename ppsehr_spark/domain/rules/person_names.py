@@ -30,6 +30,7 @@ _KIN_IN_FIELD = re.compile(
     r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
     r"(?=[\u4e00-\u9fff]{2})"
 )
+_OPEN_TITLE = re.compile(r"《[^》\n]*$")
 _EPONYM_AFTER = re.compile(r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])")
 _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
@@ -37,8 +38,8 @@ _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.0, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
-_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "surname": 1.5, "title": -0.3, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
-_TAKES_LONE = ("role", "after_label", "after_title", "surname")
+_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "named": 1.5, "title": 0.2, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
+_TAKES_LONE = ("role", "after_label", "after_title", "named")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
 _FAINT = -2.5
@@ -165,8 +166,8 @@ class PersonNames:
             yield from self._read_best(plain, at, _PRIOR["role" if at == hit.end else "role "], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
             yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
-        for hit in longest(text.hits.get("NAME.surname_is", ())):
-            yield from self._read_best(plain, hit.end, _PRIOR["surname"], "surname")
+        for hit in longest(text.hits.get("NAME.named", ())):
+            yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
@@ -199,7 +200,8 @@ class PersonNames:
 
     def _rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
         surname = text[reading.start] if reading.form == "lone" else ""
-        odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - 6.0 * (surname in HARDLY_SURNAMES and surname != "")
+        hardly = (2.0 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (surname in HARDLY_SURNAMES and surname != "")
+        odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - hardly
         return rate(reading.start, reading.end, odds, rule)
 
     def _find_masked(self, text: NormalisedText) -> Iterator[FoundName]:
@@ -227,7 +229,12 @@ class PersonNames:
         if start < hit.start and plain[start - 1 : start] != "·":
             reading = self.reader.read_right(plain, start)
             if reading and reading.form == "dotted":
-                yield FoundName(reading.start, reading.end, 0.91, "dotted")
+                is_title = _OPEN_TITLE.search(plain, max(0, start - 20), start) is not None
+                sound = sum(c in self.reader.foreign.characters for c in plain[start : reading.end])
+                is_han = self.reader.surname_length(plain, start) == hit.start - start
+                is_clear = not is_title and (2 * sound >= reading.end - start - 1 or is_han)
+                yield FoundName(reading.start, reading.end, 0.91 if is_clear else 0.45, "dotted")
+
 
 
 def _is_eponym(text: str, found: FoundName) -> bool:
