@@ -38,9 +38,9 @@ _SPOKE = re.compile(
     r"(?:表示|认为|说|称|介绍|指出|透露|告诉|强调|坦言|直言|宣布|证实|承认|感慨|笑言|谈到|写道|回忆|呼吁|提醒|宣称|坚称|接受)"
 )
 _HEAD_SEX_AGE = re.compile(r"(?:[男女],[0-9]{1,3}(?:岁|月|天|个月)?(?:,(?:[未已]婚|离异|丧偶|汉族|学生|农民|职工|职员|工人))?,)$")
-_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}[0-9]{1,3}[.、][ ]{0,2}$")
+_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
-_RIGHT = ((_SEX, 8.0), (_KIN_AFTER, 6.0), (_AGE, 6.0), (_PAIR, 5.0), (_REACH, 5.0), (_IDENTITY, 5.0), (_SIGN, 5.0), (_COURSE, 4.0))
+_RIGHT = ((_SEX, 8.0), (_KIN_AFTER, 6.0), (_AGE, 6.0), (_PAIR, 5.0), (_REACH, 6.0), (_IDENTITY, 5.0), (_SIGN, 5.0), (_COURSE, 4.0))
 #: Marks to the right of a name, quick to rule out: most places have none of these characters next.
 _FIRST = frozenset(" ,、(/|·;:性现之夫父母伉签敬谨启的电手微TtQ1+0身证I住门病台护医9*")
 
@@ -62,4 +62,4 @@ def weigh_left(text: str, start: int) -> float:
         return 1.5
     if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
         return 6.0
-    return 1.5 if text[start - 1] in " .、" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0
+    return 2.5 if text[start - 1] in " .、)" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0

@@ -37,8 +37,8 @@ _EPONYM_END = frozenset("征氏")
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
 #: Log-odds that a name stands there, before its own form is read.
-_PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.0, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
-_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "named": 1.5, "title": 0.2, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
+_PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.8, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
+_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "named": 1.5, "unit": -4.0, "title": 0.2, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
@@ -66,6 +66,7 @@ class PersonNames:
         context.terms.add("NAME.eponym", [row[0] for row in context.lexicon("lexicons/eponyms.tsv")])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
+        context.terms.add("NAME.unit", ["科"])
         self.lines = NameLines(self.reader)
         self._readers = (
             self._find_labelled,
@@ -166,6 +167,8 @@ class PersonNames:
             yield from self._read_best(plain, at, _PRIOR["role" if at == hit.end else "role "], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
             yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
+        for hit in text.hits.get("NAME.unit", ()):
+            yield from self._read_best(plain, hit.end, _PRIOR["unit"], "unit")
         for hit in longest(text.hits.get("NAME.named", ())):
             yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
 
@@ -186,7 +189,7 @@ class PersonNames:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         return self.reader.model.is_word(text, at) and not any(
-            weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3)
+            weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4)
         )
 
     def _find_left_of(self, text: NormalisedText) -> Iterator[FoundName]:
