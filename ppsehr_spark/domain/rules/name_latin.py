@@ -21,16 +21,17 @@ _CUE_BEFORE = re.compile(
     r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
 _CUE_AFTER = re.compile(
-    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]"
+    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
+    r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]"
 )
 _CUE_LENGTH = 12
 _INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
 _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
 _PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
-_NO_NAME = frozenset(
-    "CT MRI MR DR PET RPR TPPA HIV HPV HBV HCV DNA RNA ECG EEG ICU NICU CCU BMI VAS TRUST USP CO OK ID No NO QQ WeChat "
-    "SOAP RFC HPI PMH Tel TEL Email Dear From To Subject Re Date Hi Hello The In On At For And Or Not Plan".split()
+_NO_NAME = re.compile(
+    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
+    r"TEL|Email|Dear|From|To|Subject|Re|Date|Hi|Hello|The|In|On|At|For|And|Or|Not|Plan|PT|Hb|WBC|PLT|Grey|Turner)\b"
 )
 
 
@@ -39,7 +40,7 @@ def find_latin(text: str) -> Iterator[FoundName]:
     for match in _NAME.finditer(text):
         start, end = match.span()
         words = re.split(r"[ ·,]", match.group())
-        is_name = not _NO_NAME.intersection(words) and (len(words) > 1 or not match.group().isupper())
+        is_name = not _NO_NAME.search(match.group()) and (len(words) > 1 or not match.group().isupper())
         if is_name and (_CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end)):
             is_clear = len(words) > 1 or _PINYIN.match(match.group()) is not None
             yield rate(start, end, 3.0 if is_clear else 1.0, "latin")

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
-from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 _SIGNATURE_LINE = re.compile(
@@ -35,7 +34,7 @@ _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
 _PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
 #: After these a bare word is a brand or a term, hardly a person.
-_BRAND_EDGE = frozenset("\"'(+-=~[0123456789“”‘’《")
+_BRAND_EDGE = frozenset("'(+-=~[0123456789《")
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 _CELL_PRIOR = -1.0
@@ -87,11 +86,11 @@ class NameLines:
                 yield rate(at, best[1].end, best[0], "clause", cap=0.95)
 
     def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
-        return all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+        is_long = reading.end - reading.start > 2
+        return is_long and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
 
     def _find_inside(self, text: str) -> Iterator[FoundName]:
         """A clear name of three characters inside a clause, where both its sides are words."""
-        model = self.reader.model
         for match in self._inside.finditer(text):
             at = match.end()
             if self._is_crossed(text, at):
@@ -105,7 +104,13 @@ class NameLines:
     def _is_crossed(self, text: str, at: int) -> bool:
         """True when words lie across the three characters at ``at``, or when they sound like a foreign word."""
         cost = self.reader.model.word_cost
-        around = (text[at - 1 : at + 1], text[at - 2 : at + 1], text[at : at + 2], text[at : at + 3], text[at + 1 : at + 3])
+        around = (
+            text[at - 1 : at + 1],
+            text[at - 2 : at + 1],
+            text[at : at + 2],
+            text[at : at + 3],
+            text[at + 1 : at + 3],
+        )
         return (
             any(cost(word) is not None for word in around)
             or (cost(text[at + 2 : at + 4]) or _RARE_WORD) < _RARE_WORD
@@ -126,7 +131,9 @@ class NameLines:
         for match in self._foreign.finditer(text):
             weight = weigh_right(text, match.end())
             readings = [r for r in self.reader.read_ends(text, match.start()) if r.end == match.end()]
-            yield from (rate(r.start, r.end, r.odds + _CLAUSE + weight, "clause_foreign") for r in readings if weight >= 5)
+            yield from (
+                rate(r.start, r.end, r.odds + _CLAUSE + weight, "clause_foreign") for r in readings if weight >= 5
+            )
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:
         """A line that holds nothing but names, perhaps with a date: a signature."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
-from ppsehr_spark.domain.rules.name_model import WINDOW, NameModel, hanzi_end, hanzi_start, is_hanzi
+from ppsehr_spark.domain.rules.name_model import WINDOW, NameModel, hanzi_end, hanzi_start
+from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
@@ -30,9 +31,6 @@ _MASK = re.compile(
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
 )
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
-_LATIN = re.compile(
-    r"(?:[A-Z][a-z'\-]{1,20}|[A-Z]{2,12}|[A-Z]\.)(?:(?:[ ]|,[ ]|·|\.[ ])(?:[A-Z][A-Za-z'\-]{1,20}|[A-Z]\.?)){0,3}(?![A-Za-z0-9])"
-)
 _LATIN_FIELD = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
@@ -50,15 +48,9 @@ _FOLLOW = re.compile(
     r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
     r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早)"
 )
-#: Words before which no name is running, so a name may begin after them; kin, roles and titles join them.
-_LEFT_STOP = frozenset(
-    "请 由 经 随 遵 与 和 及 同 跟 找 让 叫 示 报 报告 嘱 予 向 告知 通知 联系 汇报 电话 今日 今 今晨 昨日 上午 下午 后 日 时 "
-    "院 科 区 组 室 办 所 部 局 处 站 队 中心 公司 集团 大学 学院 银行 协会 或 挂的 者 员 为 是 在 到 因 经管 主管 管床 上级 值班 "
-    "主持 的 邀 陪 诉 有 被 把 对 给 于 从 按 据 陪同 称 说 当班 麻醉 会诊 外请 特请 师 士 代 系 委托 授权 至 经过 此 再次 再 拟 "
-    "故 已 特 我 姓 妇联 接 送 听 听取 受 托 台上 术中 民 友 生 长 伴 例 单位 村 镇 乡 县 市 省".split()
-)
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
-_STOP_KINDS = ("kin", "kin1", "role", "title", "label", "agent", "vague_kin")
+_STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
+_NO_LEFT_EDGE = -2.0
 _HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
@@ -92,7 +84,7 @@ class NameReader:
         self.model = NameModel(context, never_given=NOT_GIVEN)
         rows = context.lexicon("lexicons/name_labels.tsv")
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
-        self._stops = {size: frozenset(s for s in stops | _LEFT_STOP if len(s) == size) for size in range(1, 5)}
+        self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
 
@@ -159,9 +151,11 @@ class NameReader:
         return max(found, key=lambda r: r.odds, default=None)
 
     def dotted_start(self, text: str, dot: int) -> int:
-        """Where a name begins whose dot stands at ``dot``: after a word that a name may follow, else as far as it sounds."""
+        """Where the name with a dot at ``dot`` begins: after a word a name may follow, else as far as it sounds."""
         low = self.foreign.run_start(text, dot)
-        opened = (at for at in range(low + 1, dot) if self.is_stop_before(text, at, least=2) or text[at - 1] in _BEFORE_DOTTED)
+        opened = (
+            at for at in range(low + 1, dot) if self.is_stop_before(text, at, least=2) or text[at - 1] in _BEFORE_DOTTED
+        )
         at = next(opened, None)
         field = hanzi_start(text, dot, 5)
         return at or (field if dot - field <= 4 and not is_hanzi(text, field - 1) else low)
@@ -184,7 +178,7 @@ class NameReader:
     def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
         is_open = is_hard or self.is_open_left(text, start)
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_EDGE - 2.0 * (form == "foreign")
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_LEFT_EDGE - 1.2 * (form == "foreign")
         return NameReading(start, end, odds, is_open, form)
 
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:

@@ -52,4 +52,6 @@ def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterato
 
 def _may_repeat(name: str, model: NameModel) -> bool:
     cost = model.word_cost(name)
-    return all(is_hanzi(name, at) for at in range(len(name))) and "某" not in name and (cost is None or cost > _ORDINARY)
+    return (
+        all(is_hanzi(name, at) for at in range(len(name))) and "某" not in name and (cost is None or cost > _ORDINARY)
+    )

@@ -31,14 +31,26 @@ _KIN_IN_FIELD = re.compile(
     r"(?=[\u4e00-\u9fff]{2})"
 )
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
-_EPONYM_AFTER = re.compile(r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])")
+_EPONYM_AFTER = re.compile(
+    r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
+)
 _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.8, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
-_PRIOR |= {"role": -0.8, "role ": -2.0, "agent": -4.0, "named": 1.5, "unit": -4.0, "title": 0.2, "after_title": -1.8, "verb": -5.5, "speech": -3.0}
+_PRIOR |= {
+    "role": -0.8,
+    "role ": -2.0,
+    "agent": -4.0,
+    "named": 1.5,
+    "unit": -4.0,
+    "title": 0.2,
+    "after_title": -1.8,
+    "verb": -5.5,
+    "speech": -3.0,
+}
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
@@ -83,17 +95,18 @@ class PersonNames:
         found += find_latin(text.text)
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
-        found = [
-            f
-            for f in found
-            if (f.confidence >= _BEYOND_EPONYM and f.rule in _MARKED or not is_covered(starts, eponyms, f.start, f.end))
-            and not self._says_nothing(text.text, f.start, f.end)
-            and not _is_eponym(text.text, f)
-        ]
+        found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
+
+    def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
+        """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
+        is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
+        if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
+            return False
+        return not self._says_nothing(text, found.start, found.end) and not _is_eponym(text, found)
 
     def _says_nothing(self, text: str, start: int, end: int) -> bool:
         """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
@@ -203,7 +216,9 @@ class PersonNames:
 
     def _rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
         surname = text[reading.start] if reading.form == "lone" else ""
-        hardly = (2.0 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (surname in HARDLY_SURNAMES and surname != "")
+        hardly = (2.0 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
+            surname in HARDLY_SURNAMES and surname != ""
+        )
         odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - hardly
         return rate(reading.start, reading.end, odds, rule)
 
@@ -237,7 +252,6 @@ class PersonNames:
                 is_han = self.reader.surname_length(plain, start) == hit.start - start
                 is_clear = not is_title and (2 * sound >= reading.end - start - 1 or is_han)
                 yield FoundName(reading.start, reading.end, 0.91 if is_clear else 0.45, "dotted")
-
 
 
 def _is_eponym(text: str, found: FoundName) -> bool:
