@@ -62,12 +62,20 @@ _RIGHT = (
 _FIRST = frozenset(" ,、(/|·;:性现之夫父母伉签敬谨启的电手微TtQ1+0身证I住门病台护医9*")
 
 
-def weigh_right(text: str, end: int) -> float:
-    """Log-odds that what follows ``end`` adds to a name: 0 where nothing speaks for it."""
+def weigh_mark(text: str, end: int) -> float:
+    """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
     if text[end : end + 1] in _FIRST:
         for pattern, weight in _RIGHT:
             if pattern.match(text, end):
                 return weight
+    return 0.0
+
+
+def weigh_right(text: str, end: int) -> float:
+    """Log-odds that what follows ``end`` adds to a name: 0 where nothing speaks for it."""
+    mark = weigh_mark(text, end)
+    if mark:
+        return mark
     if _SPOKE.match(text, end):
         return 4.0
     return 3.0 if _DID.match(text, end) else 0.0

@@ -25,6 +25,7 @@ _CUE_AFTER = re.compile(
     r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]"
 )
 _CUE_LENGTH = 12
+_CAPITALISED = re.compile(r"[A-Z][a-z]|[A-Z]{2} [A-Z]")
 _INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
 _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
@@ -37,6 +38,8 @@ _NO_NAME = re.compile(
 
 def find_latin(text: str) -> Iterator[FoundName]:
     """Latin names with a cue beside them; the words of a note in English are none."""
+    if _CAPITALISED.search(text) is None:
+        return
     for match in _NAME.finditer(text):
         start, end = match.span()
         words = re.split(r"[ ·,]", match.group())

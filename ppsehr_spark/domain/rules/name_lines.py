@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_right
+from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
@@ -122,7 +122,7 @@ class NameLines:
         """True when a sex, an age, a number or a speaker's colon closes two or three characters at ``at``."""
         is_line = weigh_left(text, at) > 0
         return any(
-            weigh_right(text, e) >= _SURE_MARK or (is_line and text[e : e + 1] == ":" and text[e - 1] not in NOT_GIVEN)
+            weigh_mark(text, e) >= _SURE_MARK or (is_line and text[e : e + 1] == ":" and text[e - 1] not in NOT_GIVEN)
             for e in (at + 2, at + 3)
         )
 

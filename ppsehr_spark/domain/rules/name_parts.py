@@ -130,7 +130,7 @@ class NameReader:
         latin = _LATIN_FIELD.match(text, at)
         return NameReading(at, latin.end(), _FORM_ODDS["latin"], True, "latin") if latin else None
 
-    def read_left(self, text: str, end: int, *, allows_lone: bool) -> NameReading | None:
+    def read_left(self, text: str, end: int, *, allows_lone: bool = False) -> NameReading | None:
         """The best name that ends exactly at ``end``; with ``allows_lone`` a lone surname counts."""
         low = hanzi_start(text, end, WINDOW)
         if low == end:

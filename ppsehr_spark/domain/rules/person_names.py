@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
-from ppsehr_spark.domain.rules.name_edges import weigh_right
+from ppsehr_spark.domain.rules.name_edges import weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_repeats import find_companions, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
@@ -202,15 +202,19 @@ class PersonNames:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         return self.reader.model.is_word(text, at) and not any(
-            weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4)
+            weigh_mark(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4)
         )
+
+    def _ends_a_word(self, text: str, end: int) -> bool:
+        """True when no name can end at ``end``, or an ordinary word does."""
+        return text[end - 1 : end] in NOT_GIVEN or self.reader.model.word_cost(text[end - 2 : end]) is not None
 
     def _find_left_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """Names before a verb that persons do in notes or in the news."""
         for kind in ("verb", "speech"):
             for hit in text.hits.get(f"NAME.{kind}", ()):
                 end = hit.start - (text.text[hit.start - 1 : hit.start] in _BEFORE_VERB)
-                reading = self.reader.read_left(text.text, end, allows_lone=False)
+                reading = None if self._ends_a_word(text.text, end) else self.reader.read_left(text.text, end)
                 if reading:
                     yield self._rate_left(text.text, reading, _PRIOR[kind], kind)
 
