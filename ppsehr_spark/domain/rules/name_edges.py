@@ -83,7 +83,7 @@ def weigh_right(text: str, end: int) -> float:
 
 def weigh_left(text: str, start: int) -> float:
     """Log-odds that the start of the field adds to a name at ``start``."""
-    if start == 0 or text[start - 1] == "\n":
+    if start == 0 or text[start - 1] in "\n|":
         return 1.5
     if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
         return 6.0

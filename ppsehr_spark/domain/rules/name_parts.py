@@ -18,7 +18,7 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
-    "哥嫂婶总行师时的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
+    "哥嫂婶总行师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为其他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
@@ -50,10 +50,12 @@ _FOLLOW = re.compile(
 )
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
-_NO_LEFT_EDGE = -2.0
+_NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
+#: These follow a name only when more follows them.
+_JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD = 10.5
 _NOT_THE_END = 9.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
@@ -164,7 +166,7 @@ class NameReader:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
         word = self.model.word_cost(text[at : at + 2])
         if text[at] in self.foreign.characters:
-            return word is not None and word < _PLAIN_WORD and text[at + 1] not in self.foreign.characters
+            return word is not None and word < _PLAIN_WORD and text[at + 1 : at + 2] not in self.foreign.characters
         return word is not None or _FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
@@ -178,6 +180,8 @@ class NameReader:
     def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
         is_open = is_hard or self.is_open_left(text, start)
+        is_preposition = text[start] in HARDLY_SURNAMES and form != "lone" and text[start + 1] in self.model.heads
+        odds -= _PREPOSITION * is_preposition
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_LEFT_EDGE - 1.2 * (form == "foreign")
         return NameReading(start, end, odds, is_open, form)
 
@@ -210,10 +214,12 @@ class NameReader:
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)
-        is_bounded = is_hard or _FOLLOW.match(text, end) is not None
+        is_bounded = is_hard or (
+            _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
+        )
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
-        odds -= _NOT_THE_END * (text[end : end + 1] == "·")
+        odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         return NameReading(at, end, odds, is_bounded, form)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:

@@ -196,6 +196,7 @@ class PersonNames:
         allows_lone = rule in _TAKES_LONE and not spaced
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
         candidates += [spaced] if spaced else []
+        candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self._rate(text, r, prior - 1.5 * (r.form == "lone"), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]
 
@@ -253,7 +254,7 @@ class PersonNames:
             if reading and reading.form == "dotted":
                 is_title = _OPEN_TITLE.search(plain, max(0, start - 20), start) is not None
                 sound = sum(c in self.reader.foreign.characters for c in plain[start : reading.end])
-                is_han = self.reader.surname_length(plain, start) == hit.start - start
+                is_han = plain[start : hit.start] in self.reader.model.surnames
                 is_clear = not is_title and (2 * sound >= reading.end - start - 1 or is_han)
                 yield FoundName(reading.start, reading.end, 0.91 if is_clear else 0.45, "dotted")
 
