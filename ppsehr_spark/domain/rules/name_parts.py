@@ -162,7 +162,7 @@ class NameReader:
         field = hanzi_start(text, dot, 5)
         return at or (field if dot - field <= 4 and not is_hanzi(text, field - 1) else low)
 
-    def _ends_dotted(self, text: str, at: int) -> bool:
+    def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
         word = self.model.word_cost(text[at : at + 2])
         if text[at] in self.foreign.characters:
@@ -172,6 +172,10 @@ class NameReader:
     def is_open_left(self, text: str, start: int) -> bool:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
         return not is_hanzi(text, start - 1) or self.is_stop_before(text, start)
+
+    def is_followed(self, text: str, end: int) -> bool:
+        """True when a word that follows names begins at ``end``."""
+        return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
@@ -214,9 +218,7 @@ class NameReader:
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)
-        is_bounded = is_hard or (
-            _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
-        )
+        is_bounded = is_hard or self.is_followed(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
@@ -240,7 +242,7 @@ class NameReader:
         return end + 1 if keeps_tail and text[end] in self.model.given else end
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
-        end = self.foreign.dotted_end(text, at, self._ends_dotted)
+        end = self.foreign.dotted_end(text, at, self.ends_dotted)
         return NameReading(at, end, _FORM_ODDS["dotted"], True, "dotted") if end else None
 
     def read_spaced(self, text: str, at: int) -> NameReading | None:

@@ -15,6 +15,7 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_edges import weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
@@ -80,6 +81,7 @@ class PersonNames:
         context.terms.add("NAME.dot", ["·"])
         context.terms.add("NAME.unit", ["科"])
         self.lines = NameLines(self.reader)
+        self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self._find_labelled,
             self._find_titled,
@@ -93,6 +95,7 @@ class PersonNames:
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
         found += find_latin(text.text)
+        found += self.known.find(text)
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
