@@ -13,22 +13,26 @@ from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
 from ppsehr_spark.domain.rules.name_parts import NameReader
 
-_COMPANION = re.compile(r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/]")
+_COMPANION = re.compile(
+    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/和与及]"
+)
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
-_CERTAIN = 0.85
+_CERTAIN, _SURE = 0.85, 0.75
+_AFTER_MARK, _AFTER_AND = 3.0, 5.5
 _ORDINARY = 13.0
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
     """Clear names that follow a certain one after 、 or /, one after the other."""
     added: list[FoundName] = []
-    queue = [f for f in found if f.confidence >= 0.75]
+    queue = [f for f in found if f.confidence >= _SURE]
     known = {f.start for f in queue}
     while queue and len(added) < _MOST_COMPANIONS:
         gap = _COMPANION.match(text, queue.pop().end)
         reading = reader.read_right(text, gap.end()) if gap else None
-        if reading and reading.is_bounded and reading.odds >= 3.0 and reading.start not in known:
+        least = _AFTER_AND if gap and text[gap.end() - 1] in "和与及" else _AFTER_MARK
+        if reading and reading.is_bounded and reading.odds >= least and reading.start not in known:
             added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
             known.add(reading.start)
             queue.append(added[-1])

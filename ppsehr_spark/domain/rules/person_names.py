@@ -264,9 +264,8 @@ class PersonNames:
 
 def _is_eponym(text: str, found: FoundName) -> bool:
     """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
-    return _EPONYM_AFTER.match(text, found.end) is not None or (
-        found.rule == "clause" and text[found.end - 1] in _EPONYM_END and not is_hanzi(text, found.end)
-    )
+    is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
+    return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
 
 
 def _after(text: str, hit: Hit) -> int:
