@@ -56,6 +56,7 @@ _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _MOST_RIGHT = 4.5
 _LATER_IN_LIST = 1.0
 _FAINT = -2.5
+_COMMON_WORD = 9.0
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
 _STRONG_MARK = 5.0
@@ -190,7 +191,7 @@ class PersonNames:
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
-        if not is_hanzi(text, at):
+        if not is_hanzi(text, at) or self._runs_on(text, at):
             return
         if prior <= _FAINT and self._begins_a_word(text, at):
             return
@@ -202,6 +203,11 @@ class PersonNames:
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self._rate(text, r, prior - 1.5 * (r.form == "lone"), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]
+
+    def _runs_on(self, text: str, at: int) -> bool:
+        """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
+        cost = self.reader.model.word_cost(text[at - 1 : at + 1])
+        return cost is not None and cost <= _COMMON_WORD
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
