@@ -87,6 +87,8 @@ def weigh_left(text: str, start: int) -> float:
     """Log-odds that the start of the field adds to a name at ``start``."""
     if start == 0 or text[start - 1] in "\n|":
         return 1.5
+    if text[start - 1] == "@":
+        return 4.0
     if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
         return 6.0
     return 2.5 if text[start - 1] in " .、)" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0

@@ -13,11 +13,11 @@ from ppsehr_spark.domain.rules.name_found import FoundName, rate
 
 _WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-Z][A-Za-z'\-]{1,20}"
 _NAME = re.compile(
-    rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:[ ·,](?:{_WORD}|[A-Z]\.?)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
+    rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:(?:[ ·]|,[ ])(?:{_WORD}|[A-Z]\.)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
 )
 _CUE_BEFORE = re.compile(
     r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|"
-    r"姓名|名|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
+    r"姓名|名|\b[Nn]ame|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
     r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
 _CUE_AFTER = re.compile(
@@ -42,7 +42,7 @@ def find_latin(text: str) -> Iterator[FoundName]:
         return
     for match in _NAME.finditer(text):
         start, end = match.span()
-        words = re.split(r"[ ·,]", match.group())
+        words = re.split(r",?[ ·]", match.group())
         is_name = not _NO_NAME.search(match.group()) and (len(words) > 1 or not match.group().isupper())
         if is_name and (_CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end)):
             is_clear = len(words) > 1 or _PINYIN.match(match.group()) is not None

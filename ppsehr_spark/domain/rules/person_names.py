@@ -44,6 +44,7 @@ _PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.8, "weak_label:": 2.5, "kin":
 _PRIOR |= {
     "role": -0.8,
     "role ": -2.0,
+    "role (": -3.0,
     "agent": -4.0,
     "named": 1.5,
     "unit": -4.0,
@@ -182,12 +183,15 @@ class PersonNames:
         for hit in longest(text.hits.get("NAME.role", ())):
             at = _after(plain, hit)
             yield from self._read_best(plain, at, _PRIOR["role" if at == hit.end else "role "], "role")
+            if plain[hit.end : hit.end + 1] == "(":
+                yield from self._read_best(plain, hit.end + 1, _PRIOR["role ("], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
             yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
             yield from self._read_best(plain, hit.end, _PRIOR["unit"], "unit")
         for hit in longest(text.hits.get("NAME.named", ())):
-            yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
+            if plain[hit.end : hit.end + 1] != "名":
+                yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
