@@ -39,6 +39,12 @@ _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
+#: Rules that no word for a person supports.
+_BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
+_PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
+_PLACE_AFTER = re.compile(
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
+)
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.8, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
 _PRIOR |= {
@@ -111,7 +117,9 @@ class PersonNames:
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False
-        return not self._says_nothing(text, found.start, found.end) and not _is_eponym(text, found)
+        return not (
+            self._says_nothing(text, found.start, found.end) or _is_eponym(text, found) or _is_place(text, found)
+        )
 
     def _says_nothing(self, text: str, start: int, end: int) -> bool:
         """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
@@ -276,6 +284,13 @@ def _is_eponym(text: str, found: FoundName) -> bool:
     """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
     is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
     return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
+
+
+def _is_place(text: str, found: FoundName) -> bool:
+    """``季华园``, ``柯桥镇``: what nothing announces as a person and a word of places ends or follows."""
+    if found.rule not in _BARE or weigh_mark(text, found.end):
+        return False
+    return text[found.end - 1] in _PLACE_END or _PLACE_AFTER.match(text, found.end) is not None
 
 
 def _after(text: str, hit: Hit) -> int:
