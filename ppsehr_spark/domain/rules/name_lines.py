@@ -27,7 +27,7 @@ _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 _RARE_WORD = 12.0
-_SPEAKER = 3.5
+_SPEAKER = 4.0
 _UNMARKED = 3.0
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
@@ -73,11 +73,12 @@ class NameLines:
             sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
             for reading in readings:
                 right, left = weigh_right(text, reading.end), weigh_left(text, at)
+                if text[reading.end : reading.end + 1] == ":" and left > 0:
+                    right = max(right, _SPEAKER)
                 is_sound = reading.form == "foreign" or reading.odds < sound or self._sounds_foreign(text, reading)
                 if right < (_SURE_MARK if reading.form == "foreign" else _CLEAR_MARK) and is_sound:
                     continue
                 odds = reading.odds + _CLAUSE + left + right
-                odds += _SPEAKER * (text[reading.end : reading.end + 1] == ":" and left > 0)
                 odds -= _PLACE * (right == 0 and text[reading.end - 1] in _PLACE_END)
                 odds -= _UNMARKED * (right + left == 0) * (1 + (text[at - 1] in _BRAND_EDGE))
                 if best is None or odds > best[0]:

@@ -164,9 +164,10 @@ class NameReader:
 
     def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
-        word = self.model.word_cost(text[at : at + 2])
-        if text[at] in self.foreign.characters:
-            return word is not None and word < _PLAIN_WORD and text[at + 1 : at + 2] not in self.foreign.characters
+        pair = text[at : at + 2]
+        word = self.model.word_cost(pair) if len(pair) == 2 and is_hanzi(text, at + 1) else None
+        if pair[:1] in self.foreign.characters:
+            return word is not None and word < _PLAIN_WORD and pair[1] not in self.foreign.characters
         return word is not None or _FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:

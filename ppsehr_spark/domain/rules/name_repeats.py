@@ -19,7 +19,7 @@ _COMPANION = re.compile(
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
-_AFTER_MARK, _AFTER_AND = 3.0, 5.5
+_AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
 _ORDINARY = 13.0
 
 
@@ -29,9 +29,10 @@ def find_companions(text: str, found: list[FoundName], reader: NameReader) -> li
     queue = [f for f in found if f.confidence >= _SURE]
     known = {f.start for f in queue}
     while queue and len(added) < _MOST_COMPANIONS:
-        gap = _COMPANION.match(text, queue.pop().end)
-        reading = reader.read_right(text, gap.end()) if gap else None
-        least = _AFTER_AND if gap and text[gap.end() - 1] in "和与及" else _AFTER_MARK
+        end = queue.pop().end
+        gap = _COMPANION.match(text, end)
+        reading = reader.read_right(text, gap.end() if gap else end)
+        least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
         if reading and reading.is_bounded and reading.odds >= least and reading.start not in known:
             added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
             known.add(reading.start)
