@@ -46,6 +46,15 @@ class ForeignNames:
                     best[i + size] = min(best.get(i + size, math.inf), cost + _COMPONENT_COST)
         return [(end, cost) for end, cost in best.items() if end - at >= 2]
 
+    def _component_end(self, text: str, at: int) -> int:
+        """How far components of minority names reach from ``at``; ``at`` where none begins."""
+        end = at
+        while True:
+            size = next((n for n in reversed(self._sizes) if text[end : end + n] in self.components), 0)
+            if not size:
+                return end
+            end += size
+
     def run_start(self, text: str, end: int) -> int:
         """Where the run of transliterating characters that ends at ``end`` starts."""
         start = end
@@ -59,6 +68,9 @@ class ForeignNames:
         if match is None:
             return None
         start, end = match.group().rindex("·") + at + 1, match.end()
+        reach = self._component_end(text, start)
+        if reach > start:
+            return reach
         ended = next((i for i in range(start + 1, end) if follow(text, i)), end)
         if ended < end or end - start <= _CLOSED_PART:
             return ended

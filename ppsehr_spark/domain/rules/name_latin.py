@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_parts import NameReader
 
 _WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-Z][A-Za-z'\-]{1,20}"
 _NAME = re.compile(
@@ -22,7 +23,7 @@ _CUE_BEFORE = re.compile(
 )
 _CUE_AFTER = re.compile(
     r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
-    r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]"
+    r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
 )
 _CUE_LENGTH = 12
 _CAPITALISED = re.compile(r"[A-Z][a-z]|[A-Z]{2} [A-Z]")
@@ -36,7 +37,7 @@ _NO_NAME = re.compile(
 )
 
 
-def find_latin(text: str) -> Iterator[FoundName]:
+def find_latin(text: str, reader: NameReader) -> Iterator[FoundName]:
     """Latin names with a cue beside them; the words of a note in English are none."""
     if _CAPITALISED.search(text) is None:
         return
@@ -44,6 +45,13 @@ def find_latin(text: str) -> Iterator[FoundName]:
         start, end = match.span()
         words = re.split(r",?[ ·]", match.group())
         is_name = not _NO_NAME.search(match.group()) and (len(words) > 1 or not match.group().isupper())
-        if is_name and (_CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end)):
+        if is_name and _is_cued(text, start, end, reader):
             is_clear = len(words) > 1 or _PINYIN.match(match.group()) is not None
             yield rate(start, end, 3.0 if is_clear else 1.0, "latin")
+
+
+def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
+    """True when a role, a title, a sex, an age or a greeting stands beside ``text[start:end]``."""
+    if _CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end):
+        return True
+    return reader.is_stop_before(text, start, least=2) or text[start - 1 : start] == "叫"

@@ -28,7 +28,7 @@ _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 _RARE_WORD = 12.0
 _SPEAKER = 4.0
-_UNMARKED = 3.0
+_UNMARKED = 1.5
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.

@@ -102,7 +102,7 @@ class PersonNames:
         """Every name with its rule and confidence."""
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
-        found += find_latin(text.text)
+        found += find_latin(text.text, self.reader)
         found += self.known.find(text)
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
@@ -127,7 +127,7 @@ class PersonNames:
 
     def _rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
         """A reading with its prior and with what stands to its right."""
-        is_function = reading.form != "han" and text[reading.start] in FUNCTION_SURNAMES
+        is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
         if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
@@ -171,13 +171,24 @@ class PersonNames:
     def _find_titled(self, text: NormalisedText) -> Iterator[FoundName]:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
         for hit in longest(text.hits.get("NAME.title", ())):
-            reading = self.reader.read_left(text.text, hit.start, allows_lone=True)
-            if reading and (len(hit.value) > 1 or reading.form != "foreign"):
+            reading = self._read_before_title(text.text, hit)
+            if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
                 prior = _PRIOR["title"] - 2.0 * is_weak + 1.5 * reading.is_bounded
                 yield self._rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self._read_best(text.text, hit.end, _PRIOR["after_title"], "after_title")
+
+    def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
+        """The name before a title; a blank between them admits a full name only, a short title no running word."""
+        is_spaced = text[hit.start - 1 : hit.start] == " "
+        if len(hit.value) == 1 and (is_spaced or self.reader.model.is_word(text, hit.end - 1)):
+            return None
+        reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
+        if reading is None or (len(hit.value) == 1 and reading.form == "foreign"):
+            return None
+        is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
+        return None if is_counted else reading
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
