@@ -69,9 +69,7 @@ class ForeignNames:
             return None
         start, end = match.group().rindex("·") + at + 1, match.end()
         reach = self._component_end(text, start)
-        if reach > start:
-            return reach
-        ended = next((i for i in range(start + 1, end) if follow(text, i)), end)
+        ended = next((i for i in range(max(reach, start + 1), end) if follow(text, i)), end)
         if ended < end or end - start <= _CLOSED_PART:
             return ended
         return next((i for i in range(start + 1, end) if text[i] not in self._cost), end)

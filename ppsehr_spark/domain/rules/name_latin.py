@@ -54,4 +54,4 @@ def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
     """True when a role, a title, a sex, an age or a greeting stands beside ``text[start:end]``."""
     if _CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end):
         return True
-    return reader.is_stop_before(text, start, least=2) or text[start - 1 : start] == "叫"
+    return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

@@ -22,10 +22,17 @@ _CELL = re.compile(
     r"(?:(?<=[ ]{2})|(?<=床[ ]))(?P<name>[\u4e00-\u9fff]{2,4})(?=[ ]{2,}|[ ]+(?:男|"
     r"女)[ ])(?P<next>[ ]{1,12}(?:[0-9+]{1,4}床|男|女|[0-9]{1,3}岁))?"
 )
+_LINE_END = re.compile(
+    r"(?:(?P<mark>[。;)][ ]{1,40})|[^ \n:][ ]{2,40})"
+    r"(?P<names>[\u4e00-\u9fff]{2,4}(?:[/、][\u4e00-\u9fff]{2,4})?)(?=[ ]*(?:\n|$))"
+)
+_LINE_END_PRIOR = (-2.0, 0.0)
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
 _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
+#: Below this a bare reading is not even a doubt.
+_LEAST_ODDS = -1.6
 _RARE_WORD = 12.0
 _SPEAKER = 4.0
 _UNMARKED = 1.5
@@ -57,6 +64,7 @@ class NameLines:
     def find(self, text: str) -> Iterator[FoundName]:
         """Signatures, cells, clause starts."""
         yield from self._find_signatures(text)
+        yield from self._find_line_ends(text)
         yield from self._find_cells(text)
         yield from self._find_at_clauses(text)
         yield from self._find_foreign(text)
@@ -80,10 +88,11 @@ class NameLines:
                     continue
                 odds = reading.odds + _CLAUSE + left + right
                 odds -= _PLACE * (right == 0 and text[reading.end - 1] in _PLACE_END)
-                odds -= _UNMARKED * (right + left == 0) * (1 + (text[at - 1] in _BRAND_EDGE))
+                if right + left == 0:
+                    odds -= self._doubt_unmarked(text, reading)
                 if best is None or odds > best[0]:
                     best = (odds, reading)
-            if best and best[0] > -1.2:
+            if best and best[0] > _LEAST_ODDS:
                 yield rate(at, best[1].end, best[0], "clause", cap=0.95)
 
     def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
@@ -96,10 +105,13 @@ class NameLines:
             at = match.end()
             if self._is_crossed(text, at):
                 continue
-            readings = [r for r in self.reader.read_ends(text, at) if r.form == "han" and r.end - at == 3]
-            for r in readings if text[at + 2] not in _PLACE_END else ():
+            least = 2 if self.reader.is_stop_before(text, at, least=2) else 3
+            readings = [r for r in self.reader.read_ends(text, at) if r.form == "han" and least <= r.end - at <= 3]
+            for r in readings:
+                if text[r.end - 1] in _PLACE_END or (r.end - at == 2 and not r.is_bounded):
+                    continue
                 odds = r.odds + _INSIDE + weigh_right(text, r.end) + 1.0 * self.reader.is_open_left(text, at)
-                if odds > -1.0:
+                if odds > _LEAST_ODDS:
                     yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
 
     def _is_crossed(self, text: str, at: int) -> bool:
@@ -118,6 +130,12 @@ class NameLines:
             or text[at - 1 : at + 1] in self.reader.model.compound
             or all(c in self.reader.foreign.characters for c in text[at : at + 3])
         )
+
+    def _doubt_unmarked(self, text: str, reading: NameReading) -> float:
+        """What a clause start without any mark costs: brands stand beside digits and brackets, with rare surnames."""
+        is_common = text[reading.start] in self.reader.model.common
+        is_brand = text[reading.start - 1] in _BRAND_EDGE or text[reading.end : reading.end + 1].isdigit()
+        return _UNMARKED * (1 + (not is_common) + 2 * is_brand)
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number or a speaker's colon closes two or three characters at ``at``."""
@@ -144,6 +162,15 @@ class NameLines:
                 start, end = line.start("names") + part.start(), line.start("names") + part.end()
                 readings = [r for r in self.reader.read_ends(text, start) if r.end == end]
                 yield from (rate(start, end, r.odds + prior, "signature_line") for r in readings)
+
+    def _find_line_ends(self, text: str) -> Iterator[FoundName]:
+        """``查看。   方敏``: a name set off by blanks at the end of a line signs it."""
+        for match in _LINE_END.finditer(text):
+            for part in re.finditer(r"[\u4e00-\u9fff]+", match.group("names")):
+                start, end = match.start("names") + part.start(), match.start("names") + part.end()
+                prior = _LINE_END_PRIOR[match.group("mark") is not None]
+                readings = [r for r in self.reader.read_ends(text, start) if r.end == end]
+                yield from (rate(start, end, r.odds + prior, "line_end") for r in readings)
 
     def _find_cells(self, text: str) -> Iterator[FoundName]:
         """A name alone in a table cell or page header, surer where a bed, sex or age follows."""

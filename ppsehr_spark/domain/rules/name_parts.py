@@ -46,9 +46,10 @@ _FOLLOW = re.compile(
     r"检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|"
     r"抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|"
     r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
-    r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早|出席|主演|执导|现身|亮相|夺冠|率领|参演|公布|合作|联手)"
+    r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早|出席|主演|执导|现身|亮相|夺冠|率领|参演|公布|合作|联手|记得|扑出|上门|则|便)"
 )
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
+_PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
@@ -58,6 +59,8 @@ _NEXT_NAME = 2.0
 _JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD = 10.5
 _NOT_THE_END = 9.0
+#: ``小王``, ``老李``: the whole is how the person is called.
+_NICK, _NICK_COST = frozenset("小老阿"), 1.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
@@ -87,6 +90,8 @@ class NameReader:
         rows = context.lexicon("lexicons/name_labels.tsv")
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
         self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
+        people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
+        self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
 
@@ -174,6 +179,10 @@ class NameReader:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
         return not is_hanzi(text, start - 1) or self.is_stop_before(text, start)
 
+    def is_person_before(self, text: str, start: int) -> bool:
+        """True when a word for a person (kin, role, title) ends at ``start``."""
+        return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)
+
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
         return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
@@ -196,7 +205,7 @@ class NameReader:
     def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
         """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
         first = text[at : at + 1]
-        if first not in self.model.heads and first not in self.foreign.characters:
+        if first not in self.model.heads and first not in self.foreign.characters and first not in _NICK:
             return []
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
@@ -212,8 +221,12 @@ class NameReader:
             if cost < _HOPELESS:
                 form = "lone" if end - at <= 2 and text[at:end] in self.model.surnames else "han"
                 found.append(self._rate_right(text, at, end, rest[0] - cost - rest[end - at], form))
-        if text[at] in self.foreign.characters:
-            costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop and end - at >= 3]
+        if first in _NICK and text[at + 1 : at + 2] in self.model.single:
+            cost = _NICK_COST + self.model.name_cost(text, at + 1, at + 2, allows_lone=True)
+            found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
+        if first in self.foreign.characters:
+            costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
+            costs = [(e, c) for e, c in costs if e - at >= 3 or (e == stop and text[at:e] in self.foreign.components)]
             found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in costs]
         return found
 

@@ -21,6 +21,7 @@ _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
 _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
 _ORDINARY = 13.0
+_LIKELY, _RECURS = 0.3, 0.86
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
@@ -53,6 +54,18 @@ def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterato
             if (at, at + len(name)) not in taken:
                 yield FoundName(at, at + len(name), 0.9, "repeat")
             at = text.find(name, at + len(name))
+
+
+def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
+    """Names that are likely in two places or more of one note: what recurs in the places of persons is one."""
+    places: dict[str, dict[int, FoundName]] = {}
+    for f in found:
+        if _LIKELY <= f.confidence < _SURE and text[f.start] in reader.model.common:
+            places.setdefault(text[f.start : f.end], {})[f.start] = f
+    for name, at in places.items():
+        is_sound = all(c in reader.foreign.characters for c in name)
+        if len(at) > 1 and not is_sound and len(name) > 1 and _may_repeat(name, reader.model):
+            yield from (FoundName(f.start, f.end, _RECURS, "recurs") for f in at.values())
 
 
 def _may_repeat(name: str, model: NameModel) -> bool:

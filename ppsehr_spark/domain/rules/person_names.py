@@ -20,7 +20,7 @@ from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
-from ppsehr_spark.domain.rules.name_repeats import find_companions, find_repeats
+from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
@@ -70,6 +70,7 @@ _STRONG_MARK = 5.0
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
+_CLOSED_ROLE = 1.0
 
 
 @register_grammar("person_name")
@@ -107,6 +108,7 @@ class PersonNames:
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
+        found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
         for f in found:
@@ -131,6 +133,8 @@ class PersonNames:
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
         if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
+        if rule == "role" and not is_hanzi(text, reading.end):
+            odds += _CLOSED_ROLE
         return rate(reading.start, reading.end, odds, rule, cap=cap)
 
     def _find_labelled(self, text: NormalisedText) -> Iterator[FoundName]:
