@@ -64,12 +64,12 @@ _RIGHT = (
     (_COURSE, 4.0),
 )
 #: Marks to the right of a name, quick to rule out: most places have none of these characters next.
-_FIRST = frozenset(" ,、(/|·;:性现之夫父母伉签敬谨启的电手微TtQ1+0身证I住门病台护医9*")
+FIRST_OF_MARKS = frozenset(" ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*")
 
 
 def weigh_mark(text: str, end: int) -> float:
     """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
-    if text[end : end + 1] in _FIRST:
+    if text[end : end + 1] in FIRST_OF_MARKS:
         for pattern, weight in _RIGHT:
             if pattern.match(text, end):
                 return weight

@@ -14,7 +14,8 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 
 LONGEST = 9
 _START_COST = 5.0
-_COMPONENT_COST = 5.0
+_COMPONENT_COST = 4.5
+_LEAST_COMPOSED = 4
 _CLOSED_PART = 5
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 _PART = rf"(?:(?![的了在和与及是说对为从被把向由])[{_HANZI}])"
@@ -46,6 +47,10 @@ class ForeignNames:
                     best[i + size] = min(best.get(i + size, math.inf), cost + _COMPONENT_COST)
         return [(end, cost) for end, cost in best.items() if end - at >= 2]
 
+    def is_composed(self, text: str, start: int, end: int) -> bool:
+        """True when ``text[start:end]`` is two or more components of minority names, four characters or more."""
+        return end - start >= _LEAST_COMPOSED and self._component_end(text[:end], start) == end
+
     def _component_end(self, text: str, at: int) -> int:
         """How far components of minority names reach from ``at``; ``at`` where none begins."""
         end = at
@@ -70,6 +75,6 @@ class ForeignNames:
         start, end = match.group().rindex("·") + at + 1, match.end()
         reach = self._component_end(text, start)
         ended = next((i for i in range(max(reach, start + 1), end) if follow(text, i)), end)
-        if ended < end or end - start <= _CLOSED_PART:
+        if ended < end or reach >= end or end - start <= _CLOSED_PART:
             return ended
-        return next((i for i in range(start + 1, end) if text[i] not in self._cost), end)
+        return next((i for i in range(max(reach, start + 1), end) if text[i] not in self._cost), end)

@@ -23,7 +23,7 @@ _CUE_BEFORE = re.compile(
 )
 _CUE_AFTER = re.compile(
     r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
-    r"[ ]?\([\u4e00-\u9fff]{2,4}\)|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
+    r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
 )
 _CUE_LENGTH = 12
 _CAPITALISED = re.compile(r"[A-Z][a-z]|[A-Z]{2} [A-Z]")
@@ -53,5 +53,7 @@ def find_latin(text: str, reader: NameReader) -> Iterator[FoundName]:
 def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
     """True when a role, a title, a sex, an age or a greeting stands beside ``text[start:end]``."""
     if _CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end):
+        return True
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and " " in text[start:end]:
         return True
     return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

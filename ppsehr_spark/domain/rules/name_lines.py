@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ppsehr_spark.domain.rules.name_edges import weigh_left, weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_MARKS, weigh_left, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 _SIGNATURE_LINE = re.compile(
@@ -31,6 +32,7 @@ _LINE_END_PRIOR = (-2.0, 0.0)
 _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
+_NEVER = -99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
 _RARE_WORD = 12.0
@@ -42,6 +44,7 @@ _PLACE = 4.0
 _PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("'(+-=~[0123456789《")
+_NICK_HEADS = frozenset("小老阿")
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 _CELL_PRIOR = -1.0
@@ -53,7 +56,7 @@ class NameLines:
     def __init__(self, reader: NameReader) -> None:
         self.reader = reader
         model = reader.model
-        heads = "".join(sorted({s[0] for s in model.surnames} - _NO_HEADS))
+        heads = "".join(sorted(({s[0] for s in model.surnames} - _NO_HEADS) | _NICK_HEADS))
         self._clause = re.compile(rf"(?<![\u4e00-\u9fff·])(?=[{heads}][\u4e00-\u9fff])")
         sounds = "".join(sorted(reader.foreign.characters))
         self._foreign = re.compile(rf"(?<![\u4e00-\u9fff·])[{sounds}]{{3,9}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])")
@@ -76,24 +79,28 @@ class NameLines:
             at = match.end()
             if model.is_word(text, at) and not self._is_marked(text, at):
                 continue
-            best = None
             readings = self.reader.read_ends(text, at)
             sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
-            for reading in readings:
-                right, left = weigh_right(text, reading.end), weigh_left(text, at)
-                if text[reading.end : reading.end + 1] == ":" and left > 0:
-                    right = max(right, _SPEAKER)
-                is_sound = reading.form == "foreign" or reading.odds < sound or self._sounds_foreign(text, reading)
-                if right < (_SURE_MARK if reading.form == "foreign" else _CLEAR_MARK) and is_sound:
-                    continue
-                odds = reading.odds + _CLAUSE + left + right
-                odds -= _PLACE * (right == 0 and text[reading.end - 1] in _PLACE_END)
-                if right + left == 0:
-                    odds -= self._doubt_unmarked(text, reading)
-                if best is None or odds > best[0]:
-                    best = (odds, reading)
-            if best and best[0] > _LEAST_ODDS:
-                yield rate(at, best[1].end, best[0], "clause", cap=0.95)
+            rated = ((self._rate_clause(text, reading, sound), reading.end) for reading in readings)
+            odds, end = max(rated, default=(_NEVER, at))
+            if odds > _LEAST_ODDS:
+                yield rate(at, end, odds, "clause", cap=0.95)
+
+    def _rate_clause(self, text: str, reading: NameReading, sound: float) -> float:
+        """Log-odds of a bare reading at the start of a clause; what only sounds like a name needs a mark."""
+        at, end = reading.start, reading.end
+        right, left = weigh_right(text, end), weigh_left(text, at)
+        if text[end : end + 1] == ":" and left > 0:
+            right = max(right, _SPEAKER)
+        is_foreign = reading.form == "foreign"
+        is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading)
+        is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)
+        if is_sound and not is_composed and right < (_SURE_MARK if is_foreign else _CLEAR_MARK):
+            return _NEVER
+        if reading.form == "nick" and is_hanzi(text, end) and right == 0:
+            return _NEVER
+        odds = reading.odds + _CLAUSE + left + right - _PLACE * (right == 0 and text[end - 1] in _PLACE_END)
+        return odds - self._doubt_unmarked(text, reading) if right + left == 0 else odds
 
     def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
         is_long = reading.end - reading.start > 2
@@ -133,17 +140,19 @@ class NameLines:
 
     def _doubt_unmarked(self, text: str, reading: NameReading) -> float:
         """What a clause start without any mark costs: brands stand beside digits and brackets, with rare surnames."""
-        is_common = text[reading.start] in self.reader.model.common
+        is_common = text[reading.start] in self.reader.model.common or reading.form in ("nick", "foreign")
         is_brand = text[reading.start - 1] in _BRAND_EDGE or text[reading.end : reading.end + 1].isdigit()
         return _UNMARKED * (1 + (not is_common) + 2 * is_brand)
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number or a speaker's colon closes two or three characters at ``at``."""
         is_line = weigh_left(text, at) > 0
-        return any(
-            weigh_mark(text, e) >= _SURE_MARK or (is_line and text[e : e + 1] == ":" and text[e - 1] not in NOT_GIVEN)
-            for e in (at + 2, at + 3)
-        )
+        for end in (at + 2, at + 3):
+            if is_line and text[end : end + 1] == ":" and text[end - 1] not in NOT_GIVEN:
+                return True
+            if text[end : end + 1] in FIRST_OF_MARKS and weigh_mark(text, end) >= _SURE_MARK:
+                return True
+        return False
 
     def _find_foreign(self, text: str) -> Iterator[FoundName]:
         """``娜仁图雅，女``: a run that sounds foreign, closed by a sex, an age or a number to call."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
-from ppsehr_spark.domain.rules.name_edges import weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_MARKS, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
@@ -23,6 +23,8 @@ from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNA
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
+#: Kinds of words that are looked for in the text; the others are only asked about at a place.
+_SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _BLANKS = re.compile(r"[ ]{0,2}")
@@ -81,8 +83,8 @@ class PersonNames:
         self.category = context.category.id
         self.reader = NameReader(context)
         rows = context.lexicon("lexicons/name_labels.tsv")
-        for term, kind in (row[:2] for row in rows):
-            context.terms.add(f"NAME.{kind}", [term])
+        for kind in _SCANNED:
+            context.terms.add(f"NAME.{kind}", [row[0] for row in rows if row[1] == kind])
         self.not_names = frozenset(row[0] for row in rows if row[1] == "not_name")
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
         context.terms.add("NAME.eponym", [row[0] for row in context.lexicon("lexicons/eponyms.tsv")])
@@ -238,9 +240,10 @@ class PersonNames:
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
-        return self.reader.model.is_word(text, at) and not any(
-            weigh_mark(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4)
-        )
+        if not self.reader.model.is_word(text, at):
+            return False
+        ends = [end for end in (at + 2, at + 3, at + 4) if text[end : end + 1] in FIRST_OF_MARKS]
+        return not any(weigh_mark(text, end) >= _STRONG_MARK for end in ends)
 
     def _ends_a_word(self, text: str, end: int) -> bool:
         """True when no name can end at ``end``, or an ordinary word does."""
