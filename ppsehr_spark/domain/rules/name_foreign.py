@@ -53,12 +53,11 @@ class ForeignNames:
 
     def _component_end(self, text: str, at: int) -> int:
         """How far components of minority names reach from ``at``; ``at`` where none begins."""
-        end = at
-        while True:
-            size = next((n for n in reversed(self._sizes) if text[end : end + n] in self.components), 0)
-            if not size:
-                return end
-            end += size
+        reached = {at}
+        for start in range(at, min(at + LONGEST, len(text))):
+            if start in reached:
+                reached.update(start + n for n in self._sizes if text[start : start + n] in self.components)
+        return max(reached)
 
     def run_start(self, text: str, end: int) -> int:
         """Where the run of transliterating characters that ends at ``end`` starts."""

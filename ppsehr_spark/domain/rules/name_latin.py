@@ -31,6 +31,7 @@ _INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
 _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
 _PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
+_ONE_SYLLABLE = re.compile(rf"(?i:{_SYLLABLE})$")
 _NO_NAME = re.compile(
     r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
     r"TEL|Email|Dear|From|To|Subject|Re|Date|Hi|Hello|The|In|On|At|For|And|Or|Not|Plan|PT|Hb|WBC|PLT|Grey|Turner)\b"
@@ -54,6 +55,7 @@ def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
     """True when a role, a title, a sex, an age or a greeting stands beside ``text[start:end]``."""
     if _CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end):
         return True
-    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and " " in text[start:end]:
-        return True
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
+        words = text[start:end].split(" ")
+        return len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
     return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

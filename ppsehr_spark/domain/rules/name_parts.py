@@ -150,9 +150,9 @@ class NameReader:
                 form = "lone" if text[start:end] in self.model.surnames else "han"
                 found.append(self._rate_left(text, start, end, before[-1] - cost - before[start - low], form))
         run = self.foreign.run_start(text, end)
-        for start in range(max(low, run), end - 2):
+        for start in range(max(low, run), end - 1):
             costs = dict(self.foreign.costs(text, start))
-            if end in costs:
+            if end in costs and (end - start > 2 or text[start:end] in self.foreign.components):
                 odds = before[-1] - costs[end] - before[start - low]
                 found.append(self._rate_left(text, start, end, odds, "foreign"))
         return max(found, key=lambda r: r.odds, default=None)
