@@ -31,7 +31,7 @@ class ForeignNames:
         self.characters = frozenset(self._cost)
         rows = context.lexicon("lexicons/ethnic_names.tsv")
         self.components = frozenset(c for row in rows for c in row[1].split(" "))
-        self._sizes = sorted({len(c) for c in self.components})
+        self._longest = max(len(c) for c in self.components)
 
     def costs(self, text: str, at: int) -> list[tuple[int, float]]:
         """(end, cost) of every transliterated run of two or more characters that starts at ``at``."""
@@ -42,10 +42,14 @@ class ForeignNames:
                 continue
             if text[i] in self._cost:
                 best[i + 1] = min(best.get(i + 1, math.inf), cost + self._cost[text[i]])
-            for size in self._sizes:
-                if text[i : i + size] in self.components:
-                    best[i + size] = min(best.get(i + size, math.inf), cost + _COMPONENT_COST)
+            for part in self._components_at(text, i):
+                best[part] = min(best.get(part, math.inf), cost + _COMPONENT_COST)
         return [(end, cost) for end, cost in best.items() if end - at >= 2]
+
+    def _components_at(self, text: str, at: int) -> list[int]:
+        """Ends of the components that begin at ``at``."""
+        ends = range(at + 1, min(at + self._longest, len(text)) + 1)
+        return [end for end in ends if text[at:end] in self.components]
 
     def is_composed(self, text: str, start: int, end: int) -> bool:
         """True when ``text[start:end]`` is two or more components of minority names, four characters or more."""
@@ -56,7 +60,7 @@ class ForeignNames:
         reached = {at}
         for start in range(at, min(at + LONGEST, len(text))):
             if start in reached:
-                reached.update(start + n for n in self._sizes if text[start : start + n] in self.components)
+                reached.update(self._components_at(text, start))
         return max(reached)
 
     def run_start(self, text: str, end: int) -> int:
