@@ -141,3 +141,23 @@ def test_an_ordinary_word_that_is_a_name_is_not_looked_for_again() -> None:
 
 def test_a_sure_mark_outweighs_a_herb() -> None:
     assert find("白芷，女，30岁，予白芷10g") == ["白芷"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("护士小汪帮我们推轮椅", ["小汪"]),
+        ("“老曹，你走了，谁管？”", ["老曹"]),
+        ("生命体征平稳，尿色清。  计婷\n06-13 06:00 尿量80ml。      方敏\n", ["计婷", "方敏"]),
+        ("核对 保丽华/资文娟  医师 角", ["保丽华", "资文娟", "角"]),
+        ("周一 心内科 张静 主任医师 上午", ["张静"]),
+        ("收：古丽米热·阿不都热依木 18999517326", ["古丽米热·阿不都热依木"]),
+        ("由 祖丽皮亚·艾买提 陪同，家属 加娜尔·热合曼", ["祖丽皮亚·艾买提", "加娜尔·热合曼"]),
+        ("阿西木呷已经背着药箱出门了", ["阿西木呷"]),
+        ("我是张一凡（Evan Zhang），室友Tom在伦敦", ["张一凡", "Evan Zhang", "Tom"]),
+        ("当值主裁傅明轩出示黄牌，萧雅轩被罚下", ["傅明轩", "萧雅轩"]),
+        ("请问宣武那位关主任，或者门诊朱老师", ["关", "朱"]),
+    ],
+)
+def test_names_of_news_chats_and_charts(text: str, names: list[str]) -> None:
+    assert find(text)[: len(names)] == names

@@ -179,6 +179,10 @@ class NameReader:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
         return not is_hanzi(text, start - 1) or self.is_stop_before(text, start)
 
+    def is_closed(self, text: str, end: int) -> bool:
+        """True when no word runs on at ``end``."""
+        return not is_hanzi(text, end) or self.is_followed(text, end)
+
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)

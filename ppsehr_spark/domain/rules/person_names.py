@@ -48,7 +48,16 @@ _PLACE_AFTER = re.compile(
     r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
 )
 #: Log-odds that a name stands there, before its own form is read.
-_PRIOR = {"label:": 5.0, "label ": 3.0, "label": 1.8, "weak_label:": 2.5, "kin": -1.5, "vague": -3.5, "kin1": -2.8}
+_PRIOR = {
+    "label:": 5.0,
+    "label ": 3.0,
+    "label": 1.8,
+    "weak_label:": 2.5,
+    "weak_label ": -2.0,
+    "kin": -1.5,
+    "vague": -3.5,
+    "kin1": -2.8,
+}
 _PRIOR |= {
     "role": -0.8,
     "role ": -2.0,
@@ -72,7 +81,7 @@ _STRONG_MARK = 5.0
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
-_CLOSED_ROLE = 1.0
+_CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
 
 
 @register_grammar("person_name")
@@ -136,7 +145,13 @@ class PersonNames:
         if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
         if rule == "role" and not is_hanzi(text, reading.end):
-            odds += _CLOSED_ROLE
+            odds += _CLOSED_ROLE + _LAST_ON_LINE * (
+                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n|"
+            )
+        is_preposition = text[reading.start] in HARDLY_SURNAMES or (
+            text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded
+        )
+        odds -= _PREPOSITION * (reading.form == "han" and is_preposition and prior < 0)
         return rate(reading.start, reading.end, odds, rule, cap=cap)
 
     def _find_labelled(self, text: NormalisedText) -> Iterator[FoundName]:
@@ -147,7 +162,7 @@ class PersonNames:
                 gap = _AFTER_LABEL.match(plain, hit.end)
                 if gap is None and kind == "label":
                     yield from self._read_best(plain, hit.end, _PRIOR["label"], "after_label")
-                elif gap and (kind == "label" or gap.group("colon")):
+                elif gap:
                     prior = _PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self._read_list(plain, gap.end(), prior, is_strict=kind == "label")
 
@@ -188,7 +203,7 @@ class PersonNames:
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
         is_spaced = text[hit.start - 1 : hit.start] == " "
-        if len(hit.value) == 1 and (is_spaced or self.reader.model.is_word(text, hit.end - 1)):
+        if len(hit.value) == 1 and (is_spaced or not self.reader.is_closed(text, hit.end)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (len(hit.value) == 1 and reading.form == "foreign"):
@@ -260,7 +275,7 @@ class PersonNames:
 
     def _rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
         surname = text[reading.start] if reading.form == "lone" else ""
-        hardly = (2.0 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
+        hardly = (0.5 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
             surname in HARDLY_SURNAMES and surname != ""
         )
         odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - hardly
