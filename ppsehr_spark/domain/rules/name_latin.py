@@ -26,7 +26,7 @@ _CUE_AFTER = re.compile(
     r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
 )
 _CUE_LENGTH = 12
-_CAPITALISED = re.compile(r"[A-Z][a-z]|[A-Z]{2} [A-Z]")
+_CAPITALISED = re.compile(r"[A-Z][a-z]")
 _INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
 _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"

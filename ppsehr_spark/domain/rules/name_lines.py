@@ -58,6 +58,7 @@ class NameLines:
         model = reader.model
         heads = "".join(sorted(({s[0] for s in model.surnames} - _NO_HEADS) | _NICK_HEADS))
         self._clause = re.compile(rf"(?<![\u4e00-\u9fff·])(?=[{heads}][\u4e00-\u9fff])")
+        self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
         sounds = "".join(sorted(reader.foreign.characters))
         self._foreign = re.compile(rf"(?<![\u4e00-\u9fff·])[{sounds}]{{3,9}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])")
         common = "".join(sorted(model.common - FUNCTION_SURNAMES))
@@ -77,7 +78,8 @@ class NameLines:
         model = self.reader.model
         for match in self._clause.finditer(text):
             at = match.end()
-            if model.is_word(text, at) and not self._is_marked(text, at):
+            is_unlikely = text[at + 1] not in model.given and text[at : at + 2] not in self._beginnings
+            if (is_unlikely or model.is_word(text, at)) and not self._is_marked(text, at):
                 continue
             readings = self.reader.read_ends(text, at)
             sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)

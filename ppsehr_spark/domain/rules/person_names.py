@@ -291,7 +291,7 @@ class PersonNames:
     def _read_masked_before(self, text: str, hit: Hit) -> Iterator[FoundName]:
         model = self.reader.model
         for start in (hit.start - 2, hit.start - 1):
-            reading = self.reader.read_right(text, start) if start >= 0 else None
+            reading = self.reader.read_marked(text, start) if start >= 0 and text[start] in model.heads else None
             if reading and reading.form == "masked" and reading.end >= hit.end:
                 is_word = text[start] in FUNCTION_SURNAMES
                 is_inside = model.word_cost(text[start - 1 : start + 1]) is not None and is_hanzi(text, start - 1)
