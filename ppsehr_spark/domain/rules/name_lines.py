@@ -79,6 +79,7 @@ class NameLines:
         for match in self._clause.finditer(text):
             at = match.end()
             is_unlikely = text[at + 1] not in model.given and text[at : at + 2] not in self._beginnings
+            is_unlikely = is_unlikely and text[at] not in _NICK_HEADS
             if (is_unlikely or model.is_word(text, at)) and not self._is_marked(text, at):
                 continue
             readings = self.reader.read_ends(text, at)

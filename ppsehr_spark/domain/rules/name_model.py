@@ -26,7 +26,7 @@ _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
 _CLAN_COST = 2.0
 _RARE_GIVEN = 0.35
-_NEVER_GIVEN = 20.0
+_NEVER_GIVEN = 17.0
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
 
 

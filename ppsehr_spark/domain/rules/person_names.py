@@ -144,7 +144,7 @@ class PersonNames:
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
         if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
-        if rule == "role" and not is_hanzi(text, reading.end):
+        if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
                 reading.form == "lone" and text[reading.end : reading.end + 1] in "\n|"
             )
