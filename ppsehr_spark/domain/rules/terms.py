@@ -78,6 +78,9 @@ class Ranged(Protocol):
 
 def longest(hits: Iterable[Hit]) -> list[Hit]:
     """Hits without those that overlap an earlier or longer one, in order of start."""
+    hits = list(hits)
+    if len(hits) < 2:
+        return hits
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda h: (h.start, -h.end)):
         if not kept or hit.start >= kept[-1].end:

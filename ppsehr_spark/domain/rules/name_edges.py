@@ -1,0 +1,97 @@
+"""What stands around a name and speaks for it: sex, age, telephone, identity number, speech, acts, kinship.
+
+Knows: the marks to the right of a name and, at the start of a field, to its left, each with its weight in log-odds.
+Must not know: what a name is made of. Reference: annotation guideline v1, row NAME; headers of real records.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SEX = re.compile(
+    r"[ ]{0,2}[,、(/|·;][ ]?(?:性别:?)?[男女](?=[,、;。)/|· \n0-9]|性|$|孩|婴)|"
+    r"[ ]{1,4}[男女](?=性|[,、 /|]|[0-9]|$|\n)|"
+    r"[ ]{0,2}性别|[ ]{0,2}\([男女],"
+)
+_SEX_AGE = re.compile(
+    r"[ ,/]{1,2}[MF][ ,/]{1,2}[0-9]{1,3}|"
+    r"[ ]{0,2}[,、(/| ][ ]?[男女](?:性)?[ ]?[,、/| ][ ]?[0-9]{1,3}(?:岁|[个月天+]|[,/|)、 \n]|$)"
+)
+_AGE = re.compile(
+    r"[ ]{0,2}[,、(/|][ ]?(?:年龄:?)?[0-9]{1,3}(?:岁|月龄|个月|天|[yY]\b)|[ ]{1,3}[0-9]{1,3}岁|现年[0-9]|,[0-9]{2}。"
+)
+_REACH = re.compile(
+    r"[ ]{0,3}[,、(:/|]?[ ]?(?:的)?(?:联系)?(?:电话|手机号?|微信|TEL|Tel|tel|QQ|手机)?(?:号码?)?[:为是]?[ ]{0,2}"
+    r"(?:\+?86[ \-]?)?(?:1[3-9][0-9*][0-9* \-]{7,}|\(?0[0-9]{2,3}\)?[ \-]?[0-9]{7}|[0-9]{3}\*{4}|QQ)"
+)
+_IDENTITY = re.compile(
+    r"[ ]{0,2}[,、(|/ ]?[ ]?(?:身份证|证件|ID[ :号]|住院号|门诊号|病案号|台胞证|护照|医保号|[1-9][0-9]{16}[0-9Xx])"
+)
+_PAIR = re.compile(r"之(?:[大小长次独双]?[子女]|父|母|夫|妻|婴|孙|兄|弟|姐|妹)|(?:夫妇|夫妻|伉俪|父子|母子|母女|父女)")
+_SIGN = re.compile(r"[ ]{0,2}签(?:[字名发署章]|[ 。\n]|$)|[ ]{0,2}(?:敬上|谨上|启|手书|记录[。 \n])")
+_KIN_AFTER = re.compile(
+    r"[ ]?\((?:系|为|是)?(?:患者|病人|其)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|"
+    r"本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|"
+    r"儿媳|女婿|媳妇|弟媳|弟妹|嫂子?|父子|母子|父女|母女|夫妻|朋友|同事|同学|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|"
+    r"外婆|外公|奶奶|爷爷|长子|次子|长女|次女|[男女]友|老乡|工友)(?:关系)?[,)、]|[ ]?,系其"
+)
+_DID = re.compile(
+    r"已(?:向|核对|签|告|与|知|到|离|于|将)|诉|要求|表示|在场|到场|同意|签[名字署]|陪|看过|查看|查房|复核|"
+    r"汇报|补充|指出|认为|主刀|[一二三]助|巡回|器械|来电|致电|接听|送[餐饭药来]|巡视|到达|到床旁|"
+    r"赶到|代诉|询问|告知|解释|交代|执行|核对|意见|及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿)|"
+    r"主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|协助|陈述|"
+    r"搀扶|推送|报告|接诊|接班|交班|术后查看"
+)
+_SPOKE = re.compile(
+    r"(?:[ ]?(?:也|还|则|均|都|曾|却|日前|近日|昨天|昨日|今天|笑着|[0-9]{1,2}日))?"
+    r"(?:向(?:《?[\u4e00-\u9fff]{2,6}》?)?(?:记者)?)?"
+    r"(?:表示|认为|说|称|介绍|指出|透露|告诉|强调|坦言|直言|宣布|证实|承认|感慨|笑言|谈到|写道|回忆|呼吁|提醒|宣称|坚称|接受)"
+)
+_HEAD_SEX_AGE = re.compile(
+    r"(?:[男女],[0-9]{1,3}(?:岁|月|天|个月)?(?:,(?:[未已]婚|离异|丧偶|汉族|学生|农民|职工|职员|工人))?,)$"
+)
+_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
+_COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
+_RIGHT = (
+    (_SEX_AGE, 11.0),
+    (_SEX, 8.0),
+    (_KIN_AFTER, 6.0),
+    (_AGE, 6.0),
+    (_PAIR, 5.0),
+    (_REACH, 6.0),
+    (_IDENTITY, 5.0),
+    (_SIGN, 5.0),
+    (_COURSE, 4.0),
+)
+#: Marks to the right of a name, quick to rule out: most places have none of these characters next.
+FIRST_OF_MARKS = frozenset(" ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*")
+
+
+def weigh_mark(text: str, end: int) -> float:
+    """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
+    if text[end : end + 1] in FIRST_OF_MARKS:
+        for pattern, weight in _RIGHT:
+            if pattern.match(text, end):
+                return weight
+    return 0.0
+
+
+def weigh_right(text: str, end: int) -> float:
+    """Log-odds that what follows ``end`` adds to a name: 0 where nothing speaks for it."""
+    mark = weigh_mark(text, end)
+    if mark:
+        return mark
+    if _SPOKE.match(text, end):
+        return 4.0
+    return 3.0 if _DID.match(text, end) else 0.0
+
+
+def weigh_left(text: str, start: int) -> float:
+    """Log-odds that the start of the field adds to a name at ``start``."""
+    if start == 0 or text[start - 1] in "\n|":
+        return 1.5
+    if text[start - 1] == "@":
+        return 4.0
+    if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
+        return 6.0
+    return 2.5 if text[start - 1] in " .、)" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0

@@ -1,0 +1,83 @@
+"""Names written by sound: foreign and minority names in Chinese characters, with or without a dot.
+
+Knows: characters that transliterate and what they cost, components of minority names, the dotted form. Must not know:
+labels or titles. Reference: annotation guideline v1, row NAME; ``lexicons/transliteration.tsv``, ``ethnic_names.tsv``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from ppsehr_spark.domain.rules.grammars import GrammarContext
+
+LONGEST = 9
+_START_COST = 5.0
+_COMPONENT_COST = 4.5
+_LEAST_COMPOSED = 4
+_CLOSED_PART = 5
+_HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
+_PART = rf"(?:(?![的了在和与及是说对为从被把向由])[{_HANZI}])"
+_DOTTED = re.compile(rf"{_PART}{{1,7}}(?:·{_PART}{{1,8}}){{1,4}}")
+
+
+class ForeignNames:
+    """Costs and edges of transliterated names; bounded work per question."""
+
+    def __init__(self, context: GrammarContext) -> None:
+        rows = context.lexicon("lexicons/transliteration.tsv")
+        self._cost = {c: float(row[0]) for row in rows for c in row[1]}
+        self.characters = frozenset(self._cost)
+        rows = context.lexicon("lexicons/ethnic_names.tsv")
+        self.components = frozenset(c for row in rows for c in row[1].split(" "))
+        self._longest = max(len(c) for c in self.components)
+
+    def costs(self, text: str, at: int) -> list[tuple[int, float]]:
+        """(end, cost) of every transliterated run of two or more characters that starts at ``at``."""
+        best = {at: _START_COST}
+        for i in range(at, min(at + LONGEST, len(text))):
+            cost = best.get(i)
+            if cost is None:
+                continue
+            if text[i] in self._cost:
+                best[i + 1] = min(best.get(i + 1, math.inf), cost + self._cost[text[i]])
+            for part in self._components_at(text, i):
+                best[part] = min(best.get(part, math.inf), cost + _COMPONENT_COST)
+        return [(end, cost) for end, cost in best.items() if end - at >= 2]
+
+    def _components_at(self, text: str, at: int) -> list[int]:
+        """Ends of the components that begin at ``at``."""
+        ends = range(at + 1, min(at + self._longest, len(text)) + 1)
+        return [end for end in ends if text[at:end] in self.components]
+
+    def is_composed(self, text: str, start: int, end: int) -> bool:
+        """True when ``text[start:end]`` is two or more components of minority names, four characters or more."""
+        return end - start >= _LEAST_COMPOSED and self._component_end(text[:end], start) == end
+
+    def _component_end(self, text: str, at: int) -> int:
+        """How far components of minority names reach from ``at``; ``at`` where none begins."""
+        reached = {at}
+        for start in range(at, min(at + LONGEST, len(text))):
+            if start in reached:
+                reached.update(self._components_at(text, start))
+        return max(reached)
+
+    def run_start(self, text: str, end: int) -> int:
+        """Where the run of transliterating characters that ends at ``end`` starts."""
+        start = end
+        while start > 0 and end - start < LONGEST and text[start - 1] in self._cost:
+            start -= 1
+        return start
+
+    def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool]) -> int | None:
+        """The end of a name with dots at ``at``; its last part runs as long as it transliterates."""
+        match = _DOTTED.match(text, at)
+        if match is None:
+            return None
+        start, end = match.group().rindex("·") + at + 1, match.end()
+        reach = self._component_end(text, start)
+        ended = next((i for i in range(max(reach, start + 1), end) if follow(text, i)), end)
+        if ended < end or reach >= end or end - start <= _CLOSED_PART:
+            return ended
+        return next((i for i in range(max(reach, start + 1), end) if text[i] not in self._cost), end)

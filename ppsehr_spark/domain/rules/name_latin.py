@@ -1,0 +1,61 @@
+"""Names in Latin letters: pinyin and foreign names that a title, a role or a Chinese name beside them betrays.
+
+Knows: pinyin syllables and the words around Latin names. Must not know: Chinese names.
+Reference: GB/T 28039-2011 (pinyin of personal names); annotation guideline v1, row NAME.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_parts import NameReader
+
+_WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-Z][A-Za-z'\-]{1,20}"
+_NAME = re.compile(
+    rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:(?:[ ·]|,[ ])(?:{_WORD}|[A-Z]\.)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
+)
+_CUE_BEFORE = re.compile(
+    r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|"
+    r"姓名|名|\b[Nn]ame|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
+    r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
+)
+_CUE_AFTER = re.compile(
+    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
+    r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
+)
+_CUE_LENGTH = 12
+_CAPITALISED = re.compile(r"[A-Z][a-z]")
+_INITIAL = r"(?:zh|ch|sh|[bpmfdtnlgkhjqxrzcsyw])"
+_FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|in|un|ia|ie|iu|ua|ui|uo|ue|a|o|e|i|u|v)"
+_SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
+_PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
+_ONE_SYLLABLE = re.compile(rf"(?i:{_SYLLABLE})$")
+_NO_NAME = re.compile(
+    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
+    r"TEL|Email|Dear|From|To|Subject|Re|Date|Hi|Hello|The|In|On|At|For|And|Or|Not|Plan|PT|Hb|WBC|PLT|Grey|Turner)\b"
+)
+
+
+def find_latin(text: str, reader: NameReader) -> Iterator[FoundName]:
+    """Latin names with a cue beside them; the words of a note in English are none."""
+    if _CAPITALISED.search(text) is None:
+        return
+    for match in _NAME.finditer(text):
+        start, end = match.span()
+        words = re.split(r",?[ ·]", match.group())
+        is_name = not _NO_NAME.search(match.group()) and (len(words) > 1 or not match.group().isupper())
+        if is_name and _is_cued(text, start, end, reader):
+            is_clear = len(words) > 1 or _PINYIN.match(match.group()) is not None
+            yield rate(start, end, 3.0 if is_clear else 1.0, "latin")
+
+
+def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
+    """True when a role, a title, a sex, an age or a greeting stands beside ``text[start:end]``."""
+    if _CUE_BEFORE.search(text, max(0, start - _CUE_LENGTH), start) or _CUE_AFTER.match(text, end):
+        return True
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
+        words = text[start:end].split(" ")
+        return len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
+    return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

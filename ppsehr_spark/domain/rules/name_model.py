@@ -1,0 +1,162 @@
+"""How likely a run of Chinese characters is a personal name rather than ordinary words: costs, compared at one place.
+
+Knows: surname order, given-name characters by position, ordinary words with their use, transliteration characters.
+All costs are negative natural logarithms; ``odds`` of a reading is the cost of the cheapest ordinary segmentation of a
+window minus the cost of the same window with the name in it. Must not know: labels, titles or where names stand.
+Reference: Sun et al. 1995 (Chinese name models); words and use from jieba's dictionary (MIT), see the lexicons' heads.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from ppsehr_spark.domain.rules.grammars import GrammarContext
+
+#: Characters of a window to the right or to the left of a place; no name and no decision needs more.
+WINDOW = 9
+_UNKNOWN = 13.5
+_LONGEST_WORD = 4
+_HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
+_LENGTH_COST = {1: 1.8, 2: 0.2}
+_LONE_COST = 2.6
+_DOUBLE_COST = 0.7
+_MARRIED_COST = 6.0
+_TRIPLE_COST = 18.0
+_CLAN_COST = 2.0
+_RARE_GIVEN = 0.35
+_NEVER_GIVEN = 17.0
+_HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
+
+
+class NameModel:
+    """Costs of names and of ordinary text; every question looks at ``WINDOW`` characters at most."""
+
+    def __init__(self, context: GrammarContext, *, never_given: frozenset[str]) -> None:
+        rows = context.lexicon("lexicons/surnames.tsv")
+        self.common = frozenset(r[0] for r in rows if r[1] == "common")
+        self.compound = frozenset(r[0] for r in rows if r[1] in ("compound", "japanese"))
+        self._surname = {r[0]: _surname_cost(at, r[1]) for at, r in enumerate(rows, start=1)}
+        self.single = frozenset(s for s in self._surname if len(s) == 1)
+        self.surnames = self.single | self.compound
+        self.heads = frozenset(s[0] for s in self.surnames)
+        self._given = {r[0]: tuple(_given_cost(float(n)) for n in r[1:4]) for r in _given_rows(context)}
+        self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
+        self._never = never_given
+        compound = {r[0] for r in rows if r[1] == "compound"}
+        self._words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
+        self._words = {w: c for w, c in self._words.items() if w[:2] not in compound}
+        for row in context.lexicon("lexicons/surname_words.tsv"):
+            head = row[0]
+            self._words[head] = min(self._words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+
+    def word_cost(self, word: str) -> float | None:
+        """Cost of ``word`` as an ordinary word; None when it is none."""
+        return self._words.get(word)
+
+    def is_word(self, text: str, at: int) -> bool:
+        """True when an ordinary word of two or three characters stands at ``at``."""
+        return text[at : at + 2] in self._words or text[at : at + 3] in self._words
+
+    def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
+        """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
+        get, size = self._words.get, stop - at
+        window, best = text[at:stop], [0.0] * (size + 1)
+        for i in range(size - 1, -1, -1):
+            cost = get(window[i], _UNKNOWN) + best[i + 1]
+            for j in range(i + 2, min(i + _LONGEST_WORD, size) + 1):
+                word = get(window[i:j])
+                if word is not None and word + best[j] < cost:
+                    cost = word + best[j]
+            best[i] = cost
+        return best
+
+    def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
+        """Cheapest segmentation of ``text[start:i]`` for every ``i`` in ``start..end``; index 0 is ``start``."""
+        get, size = self._words.get, end - start
+        window, best = text[start:end], [0.0] * (size + 1)
+        for i in range(1, size + 1):
+            cost = get(window[i - 1], _UNKNOWN) + best[i - 1]
+            for j in range(max(0, i - _LONGEST_WORD), i - 1):
+                word = get(window[j:i])
+                if word is not None and word + best[j] < cost:
+                    cost = word + best[j]
+            best[i] = cost
+        return best
+
+    def name_cost(self, text: str, start: int, end: int, *, allows_lone: bool = False) -> float:
+        """Cost of ``text[start:end]`` as surname and given name; infinite when it cannot be one."""
+        size = end - start
+        cost = math.inf
+        for width in (1, 2) if size > 1 else (1,):
+            surname = self._surname.get(text[start : start + width])
+            if surname is None:
+                continue
+            given = size - width
+            if given == 0:
+                cost = min(cost, surname + _LONE_COST) if allows_lone else cost
+            elif given <= 2:
+                cost = min(cost, surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
+        return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
+
+    def _long_cost(self, text: str, start: int, end: int) -> float:
+        """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
+        size, surname = end - start, self._surname
+        cost = math.inf
+        if size == 5 and text[start : start + 2] in self.compound:
+            is_given = not any(c in self._never for c in text[start + 2 : end])
+            cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
+        elif text[start] in self.single and text[start + 1] in self.single and text[start] != text[start + 1]:
+            pair = surname[text[start]] + surname[text[start + 1]]
+            if size == 3 and text[end - 1] == "氏":
+                cost = pair + _CLAN_COST
+            elif size == 4:
+                cost = pair + _MARRIED_COST + self._given_cost(text[start + 2 : end])
+        return cost
+
+    def _given_cost(self, given: str) -> float:
+        if any(c in self._never for c in given):
+            return _NEVER_GIVEN * len(given)
+        rare = _given_cost(0.0)
+        if len(given) == 1:
+            return self._given.get(given, (rare,) * 3)[2]
+        first, last = self._given.get(given[0], (rare,) * 3)[0], self._tail(given[1])
+        return first + (min(last, _DOUBLE_COST + 3.0) if given[0] == given[1] else last)
+
+    def _tail(self, character: str) -> float:
+        return self._given.get(character, (0.0, _given_cost(0.0)))[1]
+
+
+def hanzi_end(text: str, at: int, limit: int) -> int:
+    """The end of the run of Chinese characters at ``at``, at most ``limit`` further on."""
+    match = _HANZI_RUN.match(text, at, at + limit)
+    return match.end() if match else at
+
+
+def hanzi_start(text: str, end: int, limit: int) -> int:
+    """The start of the run of Chinese characters that ends at ``end``, at most ``limit`` before."""
+    start = end
+    while start > 0 and end - start < limit and is_hanzi(text, start - 1):
+        start -= 1
+    return start
+
+
+def is_hanzi(text: str, at: int) -> bool:
+    """True when a Chinese character stands at ``at``."""
+    return 0 <= at < len(text) and ("\u4e00" <= text[at] <= "\u9fff" or "\u3400" <= text[at] <= "\u4dbf")
+
+
+def _surname_cost(rank: int, kind: str) -> float:
+    """The file is sorted by use; rare surnames are raised, for a note names every one of them with care."""
+    if kind in ("compound", "japanese"):
+        return 7.0
+    return min(3.1 + math.log((rank + 8) / 9), 7.6)
+
+
+def _given_rows(context: GrammarContext) -> Iterable[tuple[str, ...]]:
+    return context.lexicon("lexicons/given_characters.tsv")
+
+
+def _given_cost(per_ten_thousand: float) -> float:
+    return -math.log((per_ten_thousand + _RARE_GIVEN) / 10_000)

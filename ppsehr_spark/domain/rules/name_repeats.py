@@ -1,0 +1,75 @@
+"""Names that another name vouches for: companions in a list of staff, and repeats of a certain name.
+
+Knows: what joins names in a row and when a surface may be looked for again. Must not know: labels or titles.
+Reference: annotation guideline v1, "Every mention is annotated, not the first only".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ppsehr_spark.domain.rules.name_found import FoundName
+from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
+from ppsehr_spark.domain.rules.name_parts import NameReader
+
+_COMPANION = re.compile(
+    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/和与及]"
+)
+_MOST_COMPANIONS = 60
+_MOST_NAMES = 200
+_CERTAIN, _SURE = 0.85, 0.75
+_AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
+_ORDINARY = 13.0
+_LIKELY, _RECURS = 0.3, 0.86
+
+
+def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
+    """Clear names that follow a certain one after 、 or /, one after the other."""
+    added: list[FoundName] = []
+    queue = [f for f in found if f.confidence >= _SURE]
+    known = {f.start for f in queue}
+    while queue and len(added) < _MOST_COMPANIONS:
+        end = queue.pop().end
+        gap = _COMPANION.match(text, end)
+        reading = reader.read_right(text, gap.end() if gap else end)
+        least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
+        if reading and reading.is_bounded and reading.odds >= least and reading.start not in known:
+            added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
+            known.add(reading.start)
+            queue.append(added[-1])
+    return added
+
+
+def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterator[FoundName]:
+    """Other places of a full name that is certain somewhere in the note and is no ordinary word."""
+    names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start >= 2}
+    names = {n for n in names if _may_repeat(n, model)}
+    if not names or len(names) > _MOST_NAMES:
+        return
+    taken = {(f.start, f.end) for f in found if f.confidence >= _CERTAIN}
+    for name in names:
+        at = text.find(name)
+        while at >= 0:
+            if (at, at + len(name)) not in taken:
+                yield FoundName(at, at + len(name), 0.9, "repeat")
+            at = text.find(name, at + len(name))
+
+
+def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
+    """Names that are likely in two places or more of one note: what recurs in the places of persons is one."""
+    places: dict[str, dict[int, FoundName]] = {}
+    for f in found:
+        if _LIKELY <= f.confidence < _SURE and text[f.start] in reader.model.common:
+            places.setdefault(text[f.start : f.end], {})[f.start] = f
+    for name, at in places.items():
+        is_sound = all(c in reader.foreign.characters for c in name)
+        if len(at) > 1 and not is_sound and len(name) > 1 and _may_repeat(name, reader.model):
+            yield from (FoundName(f.start, f.end, _RECURS, "recurs") for f in at.values())
+
+
+def _may_repeat(name: str, model: NameModel) -> bool:
+    cost = model.word_cost(name)
+    return (
+        all(is_hanzi(name, at) for at in range(len(name))) and "某" not in name and (cost is None or cost > _ORDINARY)
+    )
