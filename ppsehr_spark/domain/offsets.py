@@ -76,9 +76,19 @@ def normalise_text(text: str) -> NormalisedText:
     return NormalisedText(text, folded, positions, longest_number=_measure_longest_number(folded))
 
 
+def fold_characters(text: str) -> str:
+    """Every character as its plain twin, one for one: offsets stay those of ``text``."""
+    return text.translate(_fold_table())
+
+
+def drop_invisible(text: str) -> str:
+    """``text`` without what a reader cannot see."""
+    return _INVISIBLE.sub("", text)
+
+
 def normalise_term(term: str) -> str:
     """A lexicon term in the same form as normalised text."""
-    return _INVISIBLE.sub("", term).translate(_fold_table())
+    return fold_characters(drop_invisible(term))
 
 
 def normalise_pattern(pattern: str) -> str:
