@@ -128,7 +128,7 @@ def _assemble(roles: dict[str, str]) -> str:
     unit = rf"(?>{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*)"
     test = rf"(?>{roles['modifier']}*{roles['test']}{roles['suffix']}*)"
     figure = rf"(?:{roles['value']}|{roles['count']})"
-    value = rf"(?>{roles['link']}*){figure}(?: *{figure})*"
+    value = rf"(?>{roles['link']}*){figure}(?: ?{figure})*"
     # Without a word that shares it (均), a count belongs to its own item only.
     common = rf"(?:(?={roles['shared']})|(?!(?>{roles['link']}*){roles['count']})){value}"
     either = rf"(?:{roles['separator']}|{roles['negated_separator']})"
