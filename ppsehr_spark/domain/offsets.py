@@ -139,12 +139,12 @@ def _fold_table() -> dict[int, str]:
 
 
 def _fold_character(character: str) -> str:
-    """The one character a reader takes it for; ``""`` leaves it (circled and raised digits keep their meaning)."""
+    """The one character a reader takes it for; ``""`` leaves it (circled and raised digits keep their meaning; lowered ones are digits, as in G₂P₁)."""
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)
     decomposition = unicodedata.decomposition(character)
-    if not decomposition or decomposition.startswith(("<circle>", "<super>", "<sub>", "<fraction>", "<compat>")):
+    if not decomposition or decomposition.startswith(("<circle>", "<super>", "<fraction>", "<compat>")):
         return ""
     folded = unicodedata.normalize("NFKC", character)
     return folded if len(folded) == 1 and folded != character else ""
