@@ -18,12 +18,20 @@ from importlib import resources
 
 from ppsehr_spark.domain.notes import Span
 
-#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, selectors.
+#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, selectors; and the
+#: frame of a keycap, which is seen but changes no digit.
 _INVISIBLE = re.compile(
-    "[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]+"
+    "[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\u20e3\ufe00-\ufe0f\ufeff]+"
 )
-_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoIl|]+(?=[0-9])")
-_LOOK_ALIKE_DIGITS = str.maketrans("OoIl|", "00111")
+_KEYCAP = "\ufe0f\u20e3"
+_LOOK_ALIKE_DIGITS = str.maketrans("OoОоΟοIl|ІⅠ", "00000011111")
+_LETTER_BY_DIGIT = re.compile(r"[0-9][OoОоΟοIl|ІⅠ]|[OoОоΟοIl|ІⅠ][0-9]")
+#: Letters between digits, or in a run as long as a phone number that is mostly digits.
+_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoОоΟοIl|ІⅠ]+(?=[0-9])|(?<![A-Za-z0-9])[0-9OoIl|]{11}(?![A-Za-z0-9])")
+#: Circled, raised and negative circled digits stand for themselves (list marks, powers) unless as many as in a number.
+_RINGED = "⓪①②③④⑤⑥⑦⑧⑨⓿❶❷❸❹❺❻❼❽❾⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
+_RINGED_DIGITS = str.maketrans(_RINGED, "0123456789" * 3)
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
 _DOTS = "•・‧∙⋅･●"
 _STARS = "∗﹡✱⁎"
@@ -47,20 +55,28 @@ class NormalisedText:
         text: the normalised copy rules match on.
         positions: original position per normalised character; ``None`` when the two are aligned one to one.
         hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
-        longest_number: digits in the longest number, blanks and dashes inside it not counted.
+        numbers: start, end and digits of every number of five digits or more, separators inside it not counted.
     """
 
     original: str
     text: str
     positions: Sequence[int] | None = None
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
-    longest_number: int = 0
+    numbers: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def longest_number(self) -> int:
+        """Digits in the longest number."""
+        return max((digits for _, _, digits in self.numbers), default=0)
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The original range of the normalised range ``[start, end)``, ``end > start``."""
         if self.positions is None:
             return start, end
-        return self.positions[start], self.positions[end - 1] + 1
+        first, last = self.positions[start], self.positions[end - 1] + 1
+        while last < len(self.original) and self.original[last] in _KEYCAP:
+            last += 1
+        return first, last
 
     def span(self, start: int, end: int, category: str, *, confidence: float, rule: str) -> Span:
         """A Span over the original text for the normalised range ``[start, end)``."""
@@ -72,8 +88,17 @@ def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
     visible, positions = _drop_invisible(text) if _INVISIBLE.search(text) else (text, None)
     folded = visible.translate(_fold_table())
-    folded = _LOOK_ALIKE.sub(lambda m: m.group().translate(_LOOK_ALIKE_DIGITS), folded)
-    return NormalisedText(text, folded, positions, longest_number=_measure_longest_number(folded))
+    if _LETTER_BY_DIGIT.search(folded):
+        folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
+    folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
+    return NormalisedText(text, folded, positions, numbers=_find_numbers(folded))
+
+
+def _read_look_alikes(run: re.Match[str]) -> str:
+    """The run in digits; a long one only where letters are few, for it may be a word."""
+    text = run.group()
+    is_word = len(text) == 11 and sum(character.isdigit() for character in text) < 7
+    return text if is_word else text.translate(_LOOK_ALIKE_DIGITS)
 
 
 def fold_characters(text: str) -> str:
@@ -114,15 +139,12 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
     return "".join([*parts, text[at:]]), positions
 
 
-_NUMBER = re.compile(r"[0-9*](?:[ \-]?[0-9*Xx]){4,}")
+_SEPARATORS = re.compile(r"[ \-.·]+")
+_NUMBER = re.compile(r"[0-9*](?:[ \-.·]?[0-9*Xx]){4,}")
 
 
-def _measure_longest_number(text: str) -> int:
-    longest = 0
-    for match in _NUMBER.finditer(text):
-        length = match.end() - match.start() - text.count(" ", *match.span()) - text.count("-", *match.span())
-        longest = max(longest, length)
-    return longest
+def _find_numbers(text: str) -> tuple[tuple[int, int, int], ...]:
+    return tuple((m.start(), m.end(), len(_SEPARATORS.sub("", m.group()))) for m in _NUMBER.finditer(text))
 
 
 @cache

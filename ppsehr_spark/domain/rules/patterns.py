@@ -23,6 +23,9 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.validators import VALIDATORS
 from ppsehr_spark.errors import ConfigurationError
 
+#: Characters before and after a number of ``min_digits`` in which its pattern is looked for (label, country, extension).
+_BEFORE_NUMBER = 48
+_AFTER_NUMBER = 32
 _PATTERN_KEYS = {
     "id", "regex", "confidence", "context", "window", "context_confidence", "not_context", "validator",
     "validated_confidence", "is_validator_required", "needs", "min_digits",
@@ -61,11 +64,29 @@ class PatternRecogniser:
         return not self.needs
 
     def _search(self, text: NormalisedText) -> Iterator[Span]:
-        for match in self.regex.finditer(text.text):
-            start, end = match.span(self.group)
-            confidence = self._rate(text.text, start, end)
-            if confidence > 0 and end > start:
-                yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
+        for first, last in self._regions(text):
+            for match in self.regex.finditer(text.text, first, last):
+                start, end = match.span(self.group)
+                confidence = self._rate(text.text, start, end)
+                if confidence > 0 and end > start:
+                    yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
+
+    def _regions(self, text: NormalisedText) -> Iterator[tuple[int, int]]:
+        """Where a match can stand: around numbers of ``min_digits`` where the pattern asks for one."""
+        if not self.min_digits:
+            yield 0, len(text.text)
+            return
+        first = last = 0
+        for start, end, digits in text.numbers:
+            if digits < self.min_digits:
+                continue
+            if start - _BEFORE_NUMBER > last:
+                if last:
+                    yield first, last
+                first = start - _BEFORE_NUMBER
+            last = min(end + _AFTER_NUMBER, len(text.text))
+        if last:
+            yield first, last
 
     def _rate(self, text: str, start: int, end: int) -> float:
         before = text[max(0, start - self.window) : start]
