@@ -56,6 +56,8 @@ class NormalisedText:
         positions: original position per normalised character; ``None`` when the two are aligned one to one.
         hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
         numbers: start, end and digits of every number of five digits or more, separators inside it not counted.
+        longest_number: digits in the longest of them.
+        longest_word: letters, digits and underscores in the longest run of five or more.
     """
 
     original: str
@@ -63,11 +65,8 @@ class NormalisedText:
     positions: Sequence[int] | None = None
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
     numbers: tuple[tuple[int, int, int], ...] = ()
-
-    @property
-    def longest_number(self) -> int:
-        """Digits in the longest number."""
-        return max((digits for _, _, digits in self.numbers), default=0)
+    longest_number: int = 0
+    longest_word: int = 0
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The original range of the normalised range ``[start, end)``, ``end > start``."""
@@ -91,7 +90,10 @@ def normalise_text(text: str) -> NormalisedText:
     if _LETTER_BY_DIGIT.search(folded):
         folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
     folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
-    return NormalisedText(text, folded, positions, numbers=_find_numbers(folded))
+    numbers = _find_numbers(folded)
+    longest = max((digits for _, _, digits in numbers), default=0)
+    word = max(map(len, _LATIN_WORD.findall(folded)), default=0)
+    return NormalisedText(text, folded, positions, {}, numbers, longest, word)
 
 
 def _read_look_alikes(run: re.Match[str]) -> str:
@@ -139,12 +141,18 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
     return "".join([*parts, text[at:]]), positions
 
 
-_SEPARATORS = re.compile(r"[ \-.·]+")
-_NUMBER = re.compile(r"[0-9*](?:[ \-.·]?[0-9*Xx]){4,}")
+_SEPARATORS = re.compile(r"[ \-.·_~]+")
+_NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
+_LATIN_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
 
 
 def _find_numbers(text: str) -> tuple[tuple[int, int, int], ...]:
-    return tuple((m.start(), m.end(), len(_SEPARATORS.sub("", m.group()))) for m in _NUMBER.finditer(text))
+    found = []
+    for match in _NUMBER.finditer(text):
+        number = match.group()
+        digits = len(number) if number.isdigit() else len(_SEPARATORS.sub("", number))
+        found.append((match.start(), match.end(), digits))
+    return tuple(found)
 
 
 @cache

@@ -7,7 +7,8 @@ Keys of ``[[pattern]]``: id, regex (group ``span`` marks the span), confidence; 
 ``window`` (characters before the match, default 12), ``context_confidence`` (with a context word),
 ``not_context`` (words before the match that forbid it), ``validator`` (name in ``validators``),
 ``validated_confidence`` (when the validator holds), ``is_validator_required``, ``needs`` (one of these words
-must occur in the text) and ``min_digits`` (the text must hold a number of so many digits): both only save time.
+must occur in the text), ``min_digits`` (the text must hold a number of so many digits) and ``min_word`` (a run of so
+many letters, digits or underscores): these only save time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _BEFORE_NUMBER = 48
 _AFTER_NUMBER = 32
 _PATTERN_KEYS = {
     "id", "regex", "confidence", "context", "window", "context_confidence", "not_context", "validator",
-    "validated_confidence", "is_validator_required", "needs", "min_digits",
+    "validated_confidence", "is_validator_required", "needs", "min_digits", "min_word",
 }  # fmt: skip
 
 
@@ -50,13 +51,14 @@ class PatternRecogniser:
     is_validator_required: bool
     needs: tuple[str, ...]
     min_digits: int
+    min_word: int
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every match that context and validator allow; texts that cannot hold one are not searched."""
         return self._search(text) if self._may_occur(text) else ()
 
     def _may_occur(self, text: NormalisedText) -> bool:
-        if text.longest_number < self.min_digits:
+        if text.longest_number < self.min_digits or text.longest_word < self.min_word:
             return False
         for word in self.needs:
             if word in text.text:
@@ -146,6 +148,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         validated_confidence=float(raw.get("validated_confidence", confidence)),
         is_validator_required=bool(raw.get("is_validator_required", False)),
         needs=tuple(normalise_term(word) for word in raw.get("needs", ())), min_digits=int(raw.get("min_digits", 0)),
+        min_word=int(raw.get("min_word", 0)),
     )  # fmt: skip
 
 
