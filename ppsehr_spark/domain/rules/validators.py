@@ -52,6 +52,11 @@ def has_resident_checksum(number: str) -> bool:
     return _CHECK_CHARACTERS[total % 11] == compact[17]
 
 
+def has_resident_mask(number: str) -> bool:
+    """A masked number whose visible places do not contradict the form of a resident identity number."""
+    return has_resident_form(re.sub(r"[xX×#](?=.)", "*", number))
+
+
 def has_luhn(number: str) -> bool:
     """12-19 digits whose Luhn sum is a multiple of ten (payment cards)."""
     compact = _SEPARATORS.sub("", number)
@@ -91,6 +96,7 @@ def _is_day_of_year(part: str) -> bool:
 VALIDATORS: dict[str, Callable[[str], bool]] = {
     "resident_form": has_resident_form,
     "resident_checksum": has_resident_checksum,
+    "resident_mask": has_resident_mask,
     "luhn": has_luhn,
     "landline_form": has_landline_form,
     "dialled": has_dialled_form,
