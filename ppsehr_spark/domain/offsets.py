@@ -169,7 +169,10 @@ def _fold_table() -> dict[int, str]:
 
 
 def _fold_character(character: str) -> str:
-    """The one character a reader takes it for; ``""`` leaves it (circled and raised digits keep their meaning; lowered ones are digits, as in G₂P₁)."""
+    """The one character a reader takes it for; ``""`` leaves it.
+
+    Circled and raised digits keep their meaning; lowered ones are digits, as in G₂P₁.
+    """
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)

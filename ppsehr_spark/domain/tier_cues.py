@@ -27,7 +27,7 @@ _NUMERALS = {char: value for value, char in enumerate("零一二三四五六七�
 
 
 def fold(text: str) -> str:
-    """As rules read it (half-width, simplified) and upper-case, one code point for one: offsets stay those of ``text``."""
+    """Half-width, simplified and upper-case, one code point for one: offsets stay those of ``text``."""
     return fold_characters(text).translate(_UPPER_CASE)
 
 

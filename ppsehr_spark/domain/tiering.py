@@ -200,11 +200,12 @@ def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
     lists = raw.get("words", {})
     cues: dict[str, Cue] = {}
     for name, entry in raw.get("cue", {}).items():
-        parts = {
-            field: _named_cues(entry.get(field, ()), cues=cues, key=f"cue.{name}.{field}")
+        any_of, all_of, none_of = (
+            _named_cues(entry.get(field, ()), cues=cues, key=f"cue.{name}.{field}")
             for field in ("any_of", "all_of", "none_of")
-        }
-        cues[name] = replace(_read_cue(name, entry, lists=lists, files=files), **parts)
+        )
+        cue = _read_cue(name, entry, lists=lists, files=files)
+        cues[name] = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
     return cues
 
 

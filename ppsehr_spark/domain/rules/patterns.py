@@ -24,7 +24,7 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.validators import VALIDATORS
 from ppsehr_spark.errors import ConfigurationError
 
-#: Characters before and after a number of ``min_digits`` in which its pattern is looked for (label, country, extension).
+#: Characters around a number of ``min_digits`` in which its pattern is looked for (label, country code, extension).
 _BEFORE_NUMBER = 48
 _AFTER_NUMBER = 32
 _PATTERN_KEYS = {
