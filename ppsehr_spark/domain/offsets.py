@@ -103,9 +103,9 @@ def _read_look_alikes(run: re.Match[str]) -> str:
     return text if is_word else text.translate(_LOOK_ALIKE_DIGITS)
 
 
-def fold_characters(text: str) -> str:
-    """Every character as its plain twin, one for one: offsets stay those of ``text``."""
-    return text.translate(_fold_table())
+def fold_characters(text: str, *, is_upper: bool = False) -> str:
+    """Every character as its plain twin, Latin ones in upper case on demand; offsets stay those of ``text``."""
+    return text.translate(_upper_table() if is_upper else _fold_table())
 
 
 def drop_invisible(text: str) -> str:
@@ -166,6 +166,13 @@ def _fold_table() -> dict[int, str]:
     table |= dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _DOTS), "·")
     table |= dict.fromkeys(map(ord, _STARS), "*") | {9: " ", 11: "\n", 12: "\n", 13: "\n"}
     return table | {ord(a): b for a, b in zip("【】〔〕﹕∶︰", "[][]:::", strict=True)}
+
+
+@cache
+def _upper_table() -> dict[int, str]:
+    """The folding with the letters a-z in upper case."""
+    table = {code: plain.upper() if plain.isascii() else plain for code, plain in _fold_table().items()}
+    return table | {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
 
 
 def _fold_character(character: str) -> str:

@@ -22,13 +22,12 @@ from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, normali
 PLACES = ("span", "whole_span", "before", "after", "around", "clause", "sentence", "note")
 SPAN_MARK = "□"
 
-_UPPER_CASE = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _NUMERALS = {char: value for value, char in enumerate("零一二三四五六七八九十")} | {"两": 2}
 
 
 def fold(text: str) -> str:
     """Half-width, simplified and upper-case, one code point for one: offsets stay those of ``text``."""
-    return fold_characters(text).translate(_UPPER_CASE)
+    return fold_characters(text, is_upper=True)
 
 
 def compile_words(words: Sequence[str], patterns: Sequence[str] = (), masks: Sequence[str] = ()) -> re.Pattern[str]:
@@ -121,7 +120,7 @@ class Scene:
         ends = [m.start() for m in borders.sentence_end.finditer(text)]
         clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
         starts = [m.start() for m in borders.patient_start.finditer(text)] if borders.patient_start else []
-        has_invisible = drop_invisible(text) != text
+        has_invisible = len(drop_invisible(text)) != len(text)
         return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
 
     def remember(self, spans: Iterable[Span]) -> None:

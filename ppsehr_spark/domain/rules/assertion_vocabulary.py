@@ -132,19 +132,21 @@ def _assemble(roles: dict[str, str]) -> str:
     # Without a word that shares it (均), a count belongs to its own item only.
     common = rf"(?:(?={roles['shared']})|(?!(?>{roles['link']}*){roles['count']})){value}"
     either = rf"(?:{roles['separator']}|{roles['negated_separator']})"
-    # A position that opens neither a trap, a negation nor an item is left at once.
-    item = rf"(?={roles['modifier']}|{roles['test']}|{roles['term']})"
-    shapes = (
+    conditional = (
         rf"(?P<mask>{roles['mask']})",
         rf"(?P<valued>{roles['negation']}?{roles['valued']})",
         rf"(?P<negated>{roles['negation']}(?>{roles['gap']}*)(?:{test}{value}|{unit}(?:{either}{unit}(?!{value}))*))",
         rf"(?P<needs_value>{roles['needs_value']}{value})",
-        rf"(?P<tests>{item}{test}(?:{roles['separator']}{test}){{0,{_LONGEST}}}{value})",
-        rf"(?P<listed>{item}{bare}(?:{roles['separator']}{bare}){{1,{_LONGEST}}}(?={roles['list_end']}))",
-        rf"(?P<shared>{item}{unit}(?:{either}{unit}){{1,{_LONGEST}}}{common})",
-        rf"(?P<history>{item}{bare}(?:{roles['negated_separator']}{bare}){{1,{_LONGEST}}}{roles['suffix']}+)",
-        rf"(?P<single>{item}{unit}{value})",
         rf"(?P<needs_evidence>{roles['needs_evidence']})",
-        rf"(?P<list>{item}{unit}(?:{roles['separator']}{unit}(?!{value}))*)",
     )
-    return "|".join(shapes)
+    shapes = (
+        rf"(?P<tests>{test}(?:{roles['separator']}{test}){{0,{_LONGEST}}}{value})",
+        rf"(?P<listed>{bare}(?:{roles['separator']}{bare}){{1,{_LONGEST}}}(?={roles['list_end']}))",
+        rf"(?P<shared>{unit}(?:{either}{unit}){{1,{_LONGEST}}}{common})",
+        rf"(?P<history>{bare}(?:{roles['negated_separator']}{bare}){{1,{_LONGEST}}}{roles['suffix']}+)",
+        rf"(?P<single>{unit}{value})",
+        rf"(?P<list>{unit}(?:{roles['separator']}{unit}(?!{value}))*)",
+    )
+    # A position that opens neither a trap, a negation nor an item is left at once.
+    item = rf"(?={roles['modifier']}|{roles['test']}|{roles['term']})"
+    return "|".join((*conditional, f"{item}(?:{'|'.join(shapes)})"))
