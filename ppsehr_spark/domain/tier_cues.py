@@ -32,6 +32,8 @@ def fold(text: str) -> str:
 
 def compile_words(words: Sequence[str], patterns: Sequence[str] = (), masks: Sequence[str] = ()) -> re.Pattern[str]:
     """One alternation, longest word first; text inside a ``masks`` match never yields group ``hit``."""
+    if words and not patterns and not masks and all(len(word) == 1 for word in words):
+        return re.compile(f"(?P<hit>[{''.join(re.escape(fold(word)) for word in words)}])")
     longest_first = sorted({fold(word) for word in words}, key=lambda word: (-len(word), word))
     hits = [re.escape(word) for word in longest_first]
     # Python allows a group name once per expression: n and minus of the i-th pattern become n_i and minus_i.
@@ -87,7 +89,10 @@ class Cue:
 
 @dataclass(frozen=True)
 class Borders:
-    """What ends a sentence and a clause, and what opens the entry of one patient in a list of several."""
+    """What ends a sentence and a clause, and what opens the entry of one patient in a list of several.
+
+    The opening holds the line break or sign before the entry.
+    """
 
     sentence_end: re.Pattern[str]
     clause_end: re.Pattern[str]
@@ -119,7 +124,8 @@ class Scene:
         text = fold(note.text)
         ends = [m.start() for m in borders.sentence_end.finditer(text)]
         clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
-        starts = [m.start() for m in borders.patient_start.finditer(text)] if borders.patient_start else []
+        # A line break before the text lets one pattern find the first entry as well as the others.
+        starts = [m.start() for m in borders.patient_start.finditer(f"\n{text}")] if borders.patient_start else []
         has_invisible = len(drop_invisible(text)) != len(text)
         return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
 

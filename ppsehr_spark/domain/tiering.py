@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.offsets import normalise_pattern
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds
 from ppsehr_spark.errors import ConfigurationError
@@ -172,7 +173,7 @@ def _read_borders(entry: Mapping[str, Any]) -> Borders:
         return Borders(
             sentence_end=compile_words(entry.get("sentence_ends", ["。", "\n"])),
             clause_end=compile_words(entry.get("clause_ends", [","])),
-            patient_start=compile_words((), starts) if starts else None,
+            patient_start=re.compile("|".join(map(normalise_pattern, starts))) if starts else None,
         )
     except re.error:
         raise _wrong("text.patient_starts", "a pattern is not a valid regular expression") from None
