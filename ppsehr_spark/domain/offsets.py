@@ -18,12 +18,20 @@ from importlib import resources
 
 from ppsehr_spark.domain.notes import Span
 
-#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, selectors.
+#: What a reader cannot see: zero-width spaces and joiners, soft hyphen, BOM, bidirectional marks, selectors; and the
+#: frame of a keycap, which is seen but changes no digit.
 _INVISIBLE = re.compile(
-    "[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]+"
+    "[\x00\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\u20e3\ufe00-\ufe0f\ufeff]+"
 )
-_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoIl|]+(?=[0-9])")
-_LOOK_ALIKE_DIGITS = str.maketrans("OoIl|", "00111")
+_KEYCAP = "\ufe0f\u20e3"
+_LOOK_ALIKE_DIGITS = str.maketrans("OoОоΟοIl|ІⅠ", "00000011111")
+_LETTER_BY_DIGIT = re.compile(r"[0-9][OoОоΟοIl|ІⅠ]|[OoОоΟοIl|ІⅠ][0-9]")
+#: Letters between digits, or in a run as long as a phone number that is mostly digits.
+_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoОоΟοIl|ІⅠ]+(?=[0-9])|(?<![A-Za-z0-9])[0-9OoIl|]{11}(?![A-Za-z0-9])")
+#: Circled, raised and negative circled digits stand for themselves (list marks, powers) unless as many as in a number.
+_RINGED = "⓪①②③④⑤⑥⑦⑧⑨⓿❶❷❸❹❺❻❼❽❾⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
+_RINGED_DIGITS = str.maketrans(_RINGED, "0123456789" * 3)
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
 _DOTS = "•・‧∙⋅･●"
 _STARS = "∗﹡✱⁎"
@@ -47,20 +55,27 @@ class NormalisedText:
         text: the normalised copy rules match on.
         positions: original position per normalised character; ``None`` when the two are aligned one to one.
         hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
-        longest_number: digits in the longest number, blanks and dashes inside it not counted.
+        numbers: start, end and digits of every number of five digits or more, separators inside it not counted.
+        longest_number: digits in the longest of them.
+        longest_word: letters, digits and underscores in the longest run of five or more.
     """
 
     original: str
     text: str
     positions: Sequence[int] | None = None
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
+    numbers: tuple[tuple[int, int, int], ...] = ()
     longest_number: int = 0
+    longest_word: int = 0
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The original range of the normalised range ``[start, end)``, ``end > start``."""
         if self.positions is None:
             return start, end
-        return self.positions[start], self.positions[end - 1] + 1
+        first, last = self.positions[start], self.positions[end - 1] + 1
+        while last < len(self.original) and self.original[last] in _KEYCAP:
+            last += 1
+        return first, last
 
     def span(self, start: int, end: int, category: str, *, confidence: float, rule: str) -> Span:
         """A Span over the original text for the normalised range ``[start, end)``."""
@@ -72,13 +87,35 @@ def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
     visible, positions = _drop_invisible(text) if _INVISIBLE.search(text) else (text, None)
     folded = visible.translate(_fold_table())
-    folded = _LOOK_ALIKE.sub(lambda m: m.group().translate(_LOOK_ALIKE_DIGITS), folded)
-    return NormalisedText(text, folded, positions, longest_number=_measure_longest_number(folded))
+    if _LETTER_BY_DIGIT.search(folded):
+        folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
+    folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
+    numbers = _find_numbers(folded)
+    longest = max((digits for _, _, digits in numbers), default=0)
+    word = max(map(len, _LATIN_WORD.findall(folded)), default=0)
+    return NormalisedText(text, folded, positions, {}, numbers, longest, word)
+
+
+def _read_look_alikes(run: re.Match[str]) -> str:
+    """The run in digits; a long one only where letters are few, for it may be a word."""
+    text = run.group()
+    is_word = len(text) == 11 and sum(character.isdigit() for character in text) < 7
+    return text if is_word else text.translate(_LOOK_ALIKE_DIGITS)
+
+
+def fold_characters(text: str, *, is_upper: bool = False) -> str:
+    """Every character as its plain twin, Latin ones in upper case on demand; offsets stay those of ``text``."""
+    return text.translate(_upper_table() if is_upper else _fold_table())
+
+
+def drop_invisible(text: str) -> str:
+    """``text`` without what a reader cannot see."""
+    return _INVISIBLE.sub("", text)
 
 
 def normalise_term(term: str) -> str:
     """A lexicon term in the same form as normalised text."""
-    return _INVISIBLE.sub("", term).translate(_fold_table())
+    return fold_characters(drop_invisible(term))
 
 
 def normalise_pattern(pattern: str) -> str:
@@ -104,15 +141,18 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
     return "".join([*parts, text[at:]]), positions
 
 
-_NUMBER = re.compile(r"[0-9*](?:[ \-]?[0-9*Xx]){4,}")
+_SEPARATORS = re.compile(r"[ \-.·_~]+")
+_NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
+_LATIN_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
 
 
-def _measure_longest_number(text: str) -> int:
-    longest = 0
+def _find_numbers(text: str) -> tuple[tuple[int, int, int], ...]:
+    found = []
     for match in _NUMBER.finditer(text):
-        length = match.end() - match.start() - text.count(" ", *match.span()) - text.count("-", *match.span())
-        longest = max(longest, length)
-    return longest
+        number = match.group()
+        digits = len(number) if number.isdigit() else len(_SEPARATORS.sub("", number))
+        found.append((match.start(), match.end(), digits))
+    return tuple(found)
 
 
 @cache
@@ -128,13 +168,23 @@ def _fold_table() -> dict[int, str]:
     return table | {ord(a): b for a, b in zip("【】〔〕﹕∶︰", "[][]:::", strict=True)}
 
 
+@cache
+def _upper_table() -> dict[int, str]:
+    """The folding with the letters a-z in upper case."""
+    table = {code: plain.upper() if plain.isascii() else plain for code, plain in _fold_table().items()}
+    return table | {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
+
+
 def _fold_character(character: str) -> str:
-    """The one character a reader takes it for; ``""`` leaves it (circled and raised digits keep their meaning)."""
+    """The one character a reader takes it for; ``""`` leaves it.
+
+    Circled and raised digits keep their meaning; lowered ones are digits, as in G₂P₁.
+    """
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)
     decomposition = unicodedata.decomposition(character)
-    if not decomposition or decomposition.startswith(("<circle>", "<super>", "<sub>", "<fraction>", "<compat>")):
+    if not decomposition or decomposition.startswith(("<circle>", "<super>", "<fraction>", "<compat>")):
         return ""
     folded = unicodedata.normalize("NFKC", character)
     return folded if len(folded) == 1 and folded != character else ""

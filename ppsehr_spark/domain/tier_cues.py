@@ -9,41 +9,36 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ppsehr_spark.domain.first_characters import compile_guard
 from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, normalise_pattern
 
 #: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else;
 #: ``around``: the sentence with ``SPAN_MARK`` in the place of the span, so that a pattern can name both sides.
 PLACES = ("span", "whole_span", "before", "after", "around", "clause", "sentence", "note")
 SPAN_MARK = "□"
 
-_WIDTH_FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-_FOLD = _WIDTH_FOLD | {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
-_FOLD |= {code: code - 0xFEE0 - 32 for code in range(0xFF41, 0xFF5B)}
 _NUMERALS = {char: value for value, char in enumerate("零一二三四五六七八九十")} | {"两": 2}
 
 
 def fold(text: str) -> str:
-    """Half-width and upper-case, one code point for one, so offsets stay those of ``text``."""
-    return text.translate(_FOLD)
-
-
-def fold_pattern(pattern: str) -> str:
-    """Full-width punctuation of a written pattern as the escaped half-width character that folded text holds."""
-    return "".join(re.escape(chr(_WIDTH_FOLD[ord(c)])) if ord(c) in _WIDTH_FOLD else c for c in pattern)
+    """Half-width, simplified and upper-case, one code point for one: offsets stay those of ``text``."""
+    return fold_characters(text, is_upper=True)
 
 
 def compile_words(words: Sequence[str], patterns: Sequence[str] = (), masks: Sequence[str] = ()) -> re.Pattern[str]:
     """One alternation, longest word first; text inside a ``masks`` match never yields group ``hit``."""
+    if words and not patterns and not masks and all(len(word) == 1 for word in words):
+        return re.compile(f"(?P<hit>[{''.join(re.escape(fold(word)) for word in words)}])")
     longest_first = sorted({fold(word) for word in words}, key=lambda word: (-len(word), word))
     hits = [re.escape(word) for word in longest_first]
     # Python allows a group name once per expression: n and minus of the i-th pattern become n_i and minus_i.
-    hits += [re.sub(r"\(\?P<(n|minus)>", rf"(?P<\1_{i}>", fold_pattern(p)) for i, p in enumerate(patterns)]
-    masked = [fold_pattern(mask) for mask in masks]
+    hits += [re.sub(r"\(\?P<(n|minus)>", rf"(?P<\1_{i}>", normalise_pattern(p)) for i, p in enumerate(patterns)]
+    masked = [normalise_pattern(mask) for mask in masks]
     guard = compile_guard([*hits, *masked])
     body = "|".join([*(f"(?:{mask})" for mask in masked), f"(?P<hit>{'|'.join(hits)})"])
     has_small_letters = re.search(r"(?<![\\<a-z])[a-z]", body.replace("(?P<hit>", ""))
@@ -66,6 +61,7 @@ class Cue:
         note_types: holds when the note's form contains one of these.
         rules: holds when another span of the note was decided by a rule whose id starts with one of these.
         any_of: other cues; holds when one of them does.
+        all_of, none_of: other cues; holds when every one of ``all_of`` and not one of ``none_of`` does.
     """
 
     name: str
@@ -80,36 +76,79 @@ class Cue:
     note_types: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     any_of: tuple[Cue, ...] = ()
+    all_of: tuple[Cue, ...] = ()
+    none_of: tuple[Cue, ...] = ()
 
     @cached_property
     def is_near(self) -> bool:
         """Only the text around the span counts: the frequent case, decided first."""
-        is_wider = (
-            self.where == "note" or self.has_age or bool(self.sex or self.note_types or self.rules or self.any_of)
-        )
+        others = (*self.any_of, *self.all_of, *self.none_of)
+        is_wider = self.where == "note" or self.has_age or bool(self.sex or self.note_types or self.rules or others)
         return self.search is not None and not is_wider
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What ends a sentence and a clause, and what opens the entry of one patient in a list of several.
+
+    The opening holds the line break or sign before the entry.
+    """
+
+    sentence_end: re.Pattern[str]
+    clause_end: re.Pattern[str]
+    patient_start: re.Pattern[str] | None = None
 
 
 @dataclass
 class Scene:
-    """One note while its tiers are decided: folded text, borders, what earlier rounds decided."""
+    """One note while its tiers are decided: folded text, borders, what earlier rounds decided.
+
+    A list of several patients (a handover, a register) has one section per patient, any other note has one: what
+    the note says of one patient is not said of the next.
+    """
 
     note: Note
     text: str
     sentence_ends: list[int]
     clause_ends: list[int]
-    decided: Counter[str] = field(default_factory=Counter)
-    note_cues: dict[str, bool] = field(default_factory=dict)
+    section_starts: list[int]
+    has_invisible: bool = False
+    decided: dict[int, Counter[str]] = field(default_factory=dict)
+    note_cues: dict[tuple[str, int], bool] = field(default_factory=dict)
     last_place: tuple[int, int, bool] = (-1, -1, False)
     last_bounds: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, note: Note, *, sentence_end: re.Pattern[str], clause_end: re.Pattern[str]) -> Scene:
+    def of(cls, note: Note, *, borders: Borders) -> Scene:
         """Fold the note and find its borders once."""
         text = fold(note.text)
-        ends = [m.start() for m in sentence_end.finditer(text)]
-        clauses = sorted({*ends, *(m.start() for m in clause_end.finditer(text))})
-        return cls(note, text, ends, clauses)
+        ends = [m.start() for m in borders.sentence_end.finditer(text)]
+        clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
+        # A line break before the text lets one pattern find the first entry as well as the others.
+        starts = [m.start() for m in borders.patient_start.finditer(f"\n{text}")] if borders.patient_start else []
+        has_invisible = len(drop_invisible(text)) != len(text)
+        return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
+
+    def remember(self, spans: Iterable[Span]) -> None:
+        """Keep which rules decided the spans, per section."""
+        self.decided = {}
+        for span in spans:
+            if span.tier_rule:
+                self.decided.setdefault(self.section(span), Counter())[span.tier_rule] += 1
+
+    def section(self, span: Span) -> int:
+        """Number of the patient's section that the span stands in."""
+        return bisect_right(self.section_starts, span.start)
+
+    def cut(self, start: int, end: int) -> str:
+        """What a reader sees of the range."""
+        piece = self.text[start:end]
+        return drop_invisible(piece) if self.has_invisible else piece
+
+    def cut_section(self, number: int) -> str:
+        """What a reader sees of one section."""
+        starts = [0, *self.section_starts, len(self.text)]
+        return self.cut(starts[number], starts[number + 1])
 
     def bounds(self, span: Span, *, is_clause: bool, within: int) -> tuple[int, int]:
         """Nearest borders around the span, at most ``within`` characters away on each side; the end is included."""
@@ -133,6 +172,9 @@ def holds(cue: Cue, scene: Scene, span: Span) -> bool:
     for part in cue.any_of:
         if holds(part, scene, span):
             return True
+    if cue.all_of or cue.none_of:
+        is_out = any(holds(part, scene, span) for part in cue.none_of)
+        return not is_out and all(holds(part, scene, span) for part in cue.all_of)
     if cue.rules:
         return _is_decided(cue.rules, scene=scene, span=span)
     if cue.note_types and any(kind in scene.note.note_type for kind in cue.note_types):
@@ -142,14 +184,15 @@ def holds(cue: Cue, scene: Scene, span: Span) -> bool:
     if cue.search is None:
         return False
     if cue.where == "note":
-        if cue.name not in scene.note_cues:
-            scene.note_cues[cue.name] = _is_any(cue, scene.text)
-        return scene.note_cues[cue.name]
+        key = (cue.name, scene.section(span))
+        if key not in scene.note_cues:
+            scene.note_cues[key] = _is_any(cue, scene.cut_section(key[1]))
+        return scene.note_cues[key]
     return _holds_near(cue, scene=scene, span=span)
 
 
 def _is_decided(prefixes: Sequence[str], *, scene: Scene, span: Span) -> bool:
-    for rule, count in scene.decided.items():
+    for rule, count in scene.decided.get(scene.section(span), {}).items():
         if rule.startswith(tuple(prefixes)) and count > (rule == span.tier_rule):
             return True
     return False
@@ -158,19 +201,19 @@ def _is_decided(prefixes: Sequence[str], *, scene: Scene, span: Span) -> bool:
 def _holds_near(cue: Cue, *, scene: Scene, span: Span) -> bool:
     """Pieces are cut out so that ``^`` and ``$`` of a pattern mean the borders of the place looked at."""
     if cue.where == "span":
-        return _is_any(cue, scene.text[span.start : span.end])
+        return _is_any(cue, scene.cut(span.start, span.end))
     if cue.where == "whole_span":
-        return _is_covered(cue, scene.text[span.start : span.end])
+        return _is_covered(cue, scene.cut(span.start, span.end))
     start, end = scene.bounds(span, is_clause=cue.where == "clause", within=cue.within)
     if cue.where == "around":
-        return _is_any(cue, f"{scene.text[start : span.start]}{SPAN_MARK}{scene.text[span.end : end]}")
+        return _is_any(cue, f"{scene.cut(start, span.start)}{SPAN_MARK}{scene.cut(span.end, end)}")
     if cue.where == "before":
-        piece = scene.text[start : span.start]
+        piece = scene.cut(start, span.start)
         return any(_is_free(cue.stop, piece[hit.end("hit") :]) for hit in _hits(cue, piece))
     if cue.where == "after":
-        piece = scene.text[span.end : end]
+        piece = scene.cut(span.end, end)
         return any(_is_free(cue.stop, piece[: hit.start("hit")]) for hit in _hits(cue, piece))
-    return _is_any(cue, scene.text[start:end])
+    return _is_any(cue, scene.cut(start, end))
 
 
 def _hits(cue: Cue, piece: str) -> list[re.Match[str]]:

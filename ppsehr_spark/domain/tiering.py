@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ppsehr_spark.domain.notes import Note, Span
+from ppsehr_spark.domain.offsets import normalise_pattern
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
-from ppsehr_spark.domain.tier_cues import PLACES, Cue, Scene, compile_words, holds
+from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds
 from ppsehr_spark.errors import ConfigurationError
 
 _FILE = "tiers.toml"
@@ -24,7 +24,7 @@ _HIGHEST = 3
 _DECIDED_ELSEWHERE = ("qwen", "person")
 _CUE_KEYS = {
     "where", "words", "patterns", "except", "stop", "stop_patterns", "stop_except", "file", "within",
-    "at_least", "below", "age", "sex", "note_types", "rules", "any_of",
+    "at_least", "below", "age", "sex", "note_types", "rules", "any_of", "all_of", "none_of",
 }  # fmt: skip
 _RULE_KEYS = {"id", "category", "tier", "all", "any", "none", "why"}
 
@@ -68,9 +68,7 @@ class TierRules:
         self._rules = _read_rules(raw.get("rule", []), cues=cues)
         self._tiered = tiered | set(self._rules)
         self._asked = {category: _asked_rules(category, self._rules.get(category, ())) for category in self._tiered}
-        borders = raw.get("text", {})
-        self._sentence_end = compile_words(borders.get("sentence_ends", ["。", "\n"]))
-        self._clause_end = compile_words(borders.get("clause_ends", [","]))
+        self._borders = _read_borders(raw.get("text", {}))
 
     @property
     def tiered_categories(self) -> frozenset[str]:
@@ -94,7 +92,7 @@ class TierRules:
         decided = list(spans)
         if not any(span.category in self._tiered for span in decided):
             return tuple(decided)
-        scene = Scene.of(note, sentence_end=self._sentence_end, clause_end=self._clause_end)
+        scene = Scene.of(note, borders=self._borders)
         decided = [self._forget(span) for span in decided]
         for category in sorted({span.category for span in decided} & self._tiered, key=self._position):
             decided = self._decide_category(category, decided, scene=scene)
@@ -119,7 +117,7 @@ class TierRules:
         return bool(asked) and any(span.tier_rule.startswith(asked) for span in spans if span.category == category)
 
     def _decide_category(self, category: str, spans: Sequence[Span], *, scene: Scene) -> list[Span]:
-        scene.decided = Counter(span.tier_rule for span in spans if span.tier_rule)
+        scene.remember(spans)
         return [self._decide(scene, span) if span.category == category else span for span in spans]
 
     def _decide(self, scene: Scene, span: Span) -> Span:
@@ -151,8 +149,15 @@ def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]
 def _asked_rules(category: str, rules: Iterable[TierRule]) -> tuple[str, ...]:
     """Prefixes of rule ids of the category itself that its rules ask for."""
     named = [cue for rule in rules for cue in (*rule.needs_all, *rule.needs_any, *rule.needs_none)]
-    cues = [*named, *(part for cue in named for part in cue.any_of)]
-    return tuple({asked for cue in cues for asked in cue.rules if asked.startswith(f"{category}.")})
+    asked = {rule for cue in named for part in _parts(cue) for rule in part.rules}
+    return tuple(sorted(rule for rule in asked if rule.startswith(f"{category}.")))
+
+
+def _parts(cue: Cue) -> Iterable[Cue]:
+    """The cue and all it is made of."""
+    yield cue
+    for part in (*cue.any_of, *cue.all_of, *cue.none_of):
+        yield from _parts(part)
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -160,6 +165,18 @@ def _parse(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError("TIERS_FILE", file=_FILE, hint=f"not valid TOML: {error}") from None
+
+
+def _read_borders(entry: Mapping[str, Any]) -> Borders:
+    try:
+        starts = entry.get("patient_starts", ())
+        return Borders(
+            sentence_end=compile_words(entry.get("sentence_ends", ["。", "\n"])),
+            clause_end=compile_words(entry.get("clause_ends", [","])),
+            patient_start=re.compile("|".join(map(normalise_pattern, starts))) if starts else None,
+        )
+    except re.error:
+        raise _wrong("text.patient_starts", "a pattern is not a valid regular expression") from None
 
 
 def _wrong(key: str, hint: str) -> ConfigurationError:
@@ -184,8 +201,12 @@ def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
     lists = raw.get("words", {})
     cues: dict[str, Cue] = {}
     for name, entry in raw.get("cue", {}).items():
-        parts = _named_cues(entry.get("any_of", ()), cues=cues, key=f"cue.{name}.any_of")
-        cues[name] = replace(_read_cue(name, entry, lists=lists, files=files), any_of=parts)
+        any_of, all_of, none_of = (
+            _named_cues(entry.get(field, ()), cues=cues, key=f"cue.{name}.{field}")
+            for field in ("any_of", "all_of", "none_of")
+        )
+        cue = _read_cue(name, entry, lists=lists, files=files)
+        cues[name] = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
     return cues
 
 

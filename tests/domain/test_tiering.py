@@ -143,6 +143,33 @@ def test_the_age_of_the_note_outranks_the_text() -> None:
     assert tier_of("患儿，孕39周顺产。", "孕39周", "PREGNANCY", age_years=0)[0] == 2
 
 
+def test_an_std_of_the_next_patient_or_of_the_man_does_not_raise_a_pregnancy() -> None:
+    mentions = [("孕16周", "PREGNANCY"), ("TPPA阳性", "STD")]
+    assert assign_all("1床 甲 女 29岁 孕16周\n2床 乙 男 40岁 TPPA阳性", mentions) == [2, 3]
+    assert assign_all("1床 甲 女 29岁 孕16周 TPPA阳性\n2床 乙 男 40岁 肺炎", mentions) == [3, 3]
+    assert assign_all("我TPPA阳性，老婆孕16周。", mentions) == [2, 3]
+
+
+def test_a_past_delivery_stays_while_the_present_one_is_raised() -> None:
+    past = [("停经28周", "PREGNANCY"), ("顺产", "PREGNANCY"), ("TPPA阳性", "STD")]
+    assert assign_all("停经28周，2019年顺产一女，TPPA阳性。", past) == [3, 2, 3]
+    present = [("孕39周", "PREGNANCY"), ("顺产后2小时", "PREGNANCY"), ("TPPA阳性", "STD")]
+    assert assign_all("孕39周，顺产后2小时，TPPA阳性。", present) == [3, 3, 3]
+
+
+def test_one_pregnancy_more_than_births_is_a_loss_once_the_present_one_is_lost() -> None:
+    mentions = [("孕2产1", "PREGNANCY"), ("停经50天", "PREGNANCY"), ("稽留流产", "PREGNANCY")]
+    assert assign_all("孕2产1，停经50天，诊断稽留流产。", mentions) == [3, 2, 3]
+    wanted = [("孕2产1", "PREGNANCY"), ("停经50天", "PREGNANCY"), ("人流", "PREGNANCY")]
+    assert assign_all("孕2产1，停经50天，要求人流。", wanted) == [2, 2, 3]
+
+
+def test_tiers_read_through_traditional_and_invisible_characters() -> None:
+    assert tier_of("愛滋病毒抗體陰性。", "愛滋病毒抗體陰性", "STD")[0] == 1
+    assert tier_of("查TPPA\u200b阴\u200b性。", "TPPA\u200b阴\u200b性", "STD")[0] == 1
+    assert tier_of("否\u200b认梅毒史。", "梅毒史", "STD")[0] == 1
+
+
 def test_assigning_twice_changes_nothing() -> None:
     note = Note("n", "未婚，孕2产1，停经38天，TPPA阳性。")
     mentions = [("孕2产1", "PREGNANCY"), ("停经38天", "PREGNANCY"), ("TPPA阳性", "STD")]
@@ -201,6 +228,39 @@ def test_a_new_tiered_category_needs_conf_only() -> None:
     assert tier("一辆面包车", "面包车") == (3, "VEHICLE.3.unsure")
 
 
+def test_cues_are_joined_by_all_of_and_none_of() -> None:
+    tiers = """
+[cue."蓝"]
+words = ["蓝"]
+[cue."牌"]
+words = ["牌"]
+[cue."旧"]
+where = "before"
+words = ["旧"]
+[cue."新蓝牌"]
+all_of = ["蓝", "牌"]
+none_of = ["旧"]
+[[rule]]
+id = "VEHICLE.2.blue"
+category = "VEHICLE"
+tier = 2
+all = ["新蓝牌"]
+[[rule]]
+id = "VEHICLE.1.other"
+category = "VEHICLE"
+tier = 1
+"""
+    rules = TierRules({"categories/VEHICLE.toml": NEW_CATEGORY, "tiers.toml": tiers})
+
+    def tier(text: str, mention: str) -> int | None:
+        start = text.index(mention)
+        return rules.assign(Note("n", text), [Span(start, start + len(mention), "VEHICLE")])[0].tier
+
+    assert tier("蓝牌车", "蓝牌") == 2
+    assert tier("蓝色车", "蓝色") == 1
+    assert tier("旧蓝牌车", "蓝牌") == 1
+
+
 @pytest.mark.parametrize(
     ("tiers", "key"),
     [
@@ -209,6 +269,9 @@ def test_a_new_tiered_category_needs_conf_only() -> None:
         ('[[rule]]\nid = "STD.4.x"\ncategory = "STD"\ntier = 4', "rule.STD.4.x.tier"),
         ('[[rule]]\nid = "STD.3.x"\ncategory = "STD"\ntier = 3\nwhen = 1', "rule.STD.3.x.when"),
         ('[cue."甲"]\nwords = ["@没有"]', "cue.甲"),
+        ('[cue."甲"]\nall_of = ["乙"]', "cue.甲.all_of"),
+        ('[cue."甲"]\nnone_of = ["乙"]', "cue.甲.none_of"),
+        ('[text]\npatient_starts = ["("]', "text.patient_starts"),
         ('[cue."甲"]\npatterns = ["("]', "cue.甲"),
         ('[cue."甲"]\nwhere = "beside"', "cue.甲.where"),
         ('[cue."甲"]\ncolour = "red"', "cue.甲.colour"),

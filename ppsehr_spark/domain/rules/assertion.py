@@ -16,6 +16,8 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.assertion_vocabulary import Vocabulary, compile_vocabulary
 from ppsehr_spark.domain.rules.grammars import Grammar, GrammarContext, register_grammar
 
+#: Characters that may stand between the start of an anchor word and a mention it announces (a label before figures).
+_AFTER = 5
 #: Characters that negation, modifiers and the opening of an expression may take before an anchor word.
 _BEFORE = 20
 _CONFIDENCE = 0.9
@@ -47,7 +49,7 @@ class AssertionGrammar:
                 yield text.span(match.start(), match.end(), self.category, confidence=_CONFIDENCE, rule=rule)
 
     def _match_all(self, text: NormalisedText) -> Iterator[re.Match[str]]:
-        """Matches that open at most ``_BEFORE`` characters before an anchor word, left to right, no overlaps."""
+        """Matches that open near an anchor word (``_BEFORE``, ``_AFTER``), left to right, no overlaps."""
         free_from = 0
         for first, last in _openings(text.hits.get(self.list_name, ())):
             for opening in self.vocabulary.opening.finditer(text.text, first, last + 2):
@@ -76,8 +78,8 @@ def compile_assertion_grammar(context: GrammarContext) -> Grammar:
 def _openings(hits: Sequence[Hit]) -> list[tuple[int, int]]:
     """Stretches ``[first, last]`` of positions where a mention of the hits can open, merged where they touch."""
     merged: list[tuple[int, int]] = []
-    for last in sorted({hit.start for hit in hits}):
-        first = max(0, last - _BEFORE)
+    for start in sorted({hit.start for hit in hits}):
+        first, last = max(0, start - _BEFORE), start + _AFTER
         if merged and first <= merged[-1][1]:
             merged[-1] = (merged[-1][0], last)
         else:

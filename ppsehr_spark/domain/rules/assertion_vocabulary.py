@@ -20,12 +20,15 @@ from ppsehr_spark.errors import ConfigurationError
 #: Chinese role in the file -> what the row does in a mention.
 ROLES = {
     "否定": "negation", "间隔": "gap", "修饰": "modifier", "词": "term", "检验": "test", "后缀": "suffix",
-    "连接": "link", "值": "value", "并列": "separator", "均": "shared", "含值": "valued", "需值": "needs_value",
-    "需旁证": "needs_evidence", "旁证": "evidence", "不算": "mask",
+    "连接": "link", "值": "value", "计数": "count", "并列": "separator", "同否": "negated_separator", "均": "shared",
+    "列举后": "list_end", "含值": "valued", "需值": "needs_value", "需旁证": "needs_evidence", "旁证": "evidence",
+    "不算": "mask",
 }  # fmt: skip
 _ANCHORED = ("term", "test", "valued", "needs_value", "needs_evidence")
 _OPENING = ("mask", "negation", "modifier", *_ANCHORED)
 _NOTHING = "(?!)"
+#: Items of a list that may turn out to share nothing: looked through again from every one of them.
+_LONGEST = 12
 
 
 @dataclass(frozen=True)
@@ -117,24 +120,33 @@ def _letter_cases(anchor: str) -> tuple[str, ...]:
 def _assemble(roles: dict[str, str]) -> str:
     """One expression; alternatives are tried in order at each position, so traps come first.
 
-    Items under one negation or one shared value are one mention, an item with its own value ends a list.
+    Items under one negation or one shared value are one mention, an item with its own value ends a list. What is
+    listed under no assertion at all is one mention where the file says so (its role ``separator``).
     """
     # Atomic: an item is never cut short to fit a list (the test 梅毒抗体 does not become the disease 梅毒).
+    bare = rf"(?>{roles['modifier']}*{roles['term']})"
     unit = rf"(?>{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*)"
     test = rf"(?>{roles['modifier']}*{roles['test']}{roles['suffix']}*)"
-    value = rf"{roles['link']}*{roles['value']}(?: ?{roles['value']})*"
-    more = rf"(?:{roles['separator']}{unit}(?!{value}))*"
-    # A position that opens neither a trap, a negation nor an item is left at once.
-    item = rf"(?={roles['modifier']}|{roles['test']}|{roles['term']})"
-    shapes = (
+    figure = rf"(?:{roles['value']}|{roles['count']})"
+    value = rf"(?>{roles['link']}*){figure}(?: ?{figure})*"
+    # Without a word that shares it (均), a count belongs to its own item only.
+    common = rf"(?:(?={roles['shared']})|(?!(?>{roles['link']}*){roles['count']})){value}"
+    either = rf"(?:{roles['separator']}|{roles['negated_separator']})"
+    conditional = (
         rf"(?P<mask>{roles['mask']})",
         rf"(?P<valued>{roles['negation']}?{roles['valued']})",
-        rf"(?P<negated>{roles['negation']}{roles['gap']}*(?:{test}{value}|{unit}{more}))",
+        rf"(?P<negated>{roles['negation']}(?>{roles['gap']}*)(?:{test}{value}|{unit}(?:{either}{unit}(?!{value}))*))",
         rf"(?P<needs_value>{roles['needs_value']}{value})",
-        rf"(?P<tests>{item}{test}(?:{roles['separator']}{test})*{value})",
-        rf"(?P<shared>{item}{unit}(?:{roles['separator']}{unit})+(?={roles['shared']}){value})",
-        rf"(?P<single>{item}{unit}{value})",
         rf"(?P<needs_evidence>{roles['needs_evidence']})",
-        rf"(?P<list>{item}{unit}{more})",
     )
-    return "|".join(shapes)
+    shapes = (
+        rf"(?P<tests>{test}(?:{roles['separator']}{test}){{0,{_LONGEST}}}{value})",
+        rf"(?P<listed>{bare}(?:{roles['separator']}{bare}){{1,{_LONGEST}}}(?={roles['list_end']}))",
+        rf"(?P<shared>{unit}(?:{either}{unit}){{1,{_LONGEST}}}{common})",
+        rf"(?P<history>{bare}(?:{roles['negated_separator']}{bare}){{1,{_LONGEST}}}{roles['suffix']}+)",
+        rf"(?P<single>{unit}{value})",
+        rf"(?P<list>{unit}(?:{roles['separator']}{unit}(?!{value}))*)",
+    )
+    # A position that opens neither a trap, a negation nor an item is left at once.
+    item = rf"(?={roles['modifier']}|{roles['test']}|{roles['term']})"
+    return "|".join((*conditional, f"{item}(?:{'|'.join(shapes)})"))

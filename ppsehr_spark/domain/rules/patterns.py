@@ -7,7 +7,8 @@ Keys of ``[[pattern]]``: id, regex (group ``span`` marks the span), confidence; 
 ``window`` (characters before the match, default 12), ``context_confidence`` (with a context word),
 ``not_context`` (words before the match that forbid it), ``validator`` (name in ``validators``),
 ``validated_confidence`` (when the validator holds), ``is_validator_required``, ``needs`` (one of these words
-must occur in the text) and ``min_digits`` (the text must hold a number of so many digits): both only save time.
+must occur in the text), ``min_digits`` (the text must hold a number of so many digits) and ``min_word`` (a run of so
+many letters, digits or underscores): these only save time.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.validators import VALIDATORS
 from ppsehr_spark.errors import ConfigurationError
 
+#: Characters around a number of ``min_digits`` in which its pattern is looked for (label, country code, extension).
+_BEFORE_NUMBER = 48
+_AFTER_NUMBER = 32
 _PATTERN_KEYS = {
     "id", "regex", "confidence", "context", "window", "context_confidence", "not_context", "validator",
-    "validated_confidence", "is_validator_required", "needs", "min_digits",
+    "validated_confidence", "is_validator_required", "needs", "min_digits", "min_word",
 }  # fmt: skip
 
 
@@ -47,13 +51,14 @@ class PatternRecogniser:
     is_validator_required: bool
     needs: tuple[str, ...]
     min_digits: int
+    min_word: int
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every match that context and validator allow; texts that cannot hold one are not searched."""
         return self._search(text) if self._may_occur(text) else ()
 
     def _may_occur(self, text: NormalisedText) -> bool:
-        if text.longest_number < self.min_digits:
+        if text.longest_number < self.min_digits or text.longest_word < self.min_word:
             return False
         for word in self.needs:
             if word in text.text:
@@ -61,11 +66,29 @@ class PatternRecogniser:
         return not self.needs
 
     def _search(self, text: NormalisedText) -> Iterator[Span]:
-        for match in self.regex.finditer(text.text):
-            start, end = match.span(self.group)
-            confidence = self._rate(text.text, start, end)
-            if confidence > 0 and end > start:
-                yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
+        for first, last in self._regions(text):
+            for match in self.regex.finditer(text.text, first, last):
+                start, end = match.span(self.group)
+                confidence = self._rate(text.text, start, end)
+                if confidence > 0 and end > start:
+                    yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
+
+    def _regions(self, text: NormalisedText) -> Iterator[tuple[int, int]]:
+        """Where a match can stand: around numbers of ``min_digits`` where the pattern asks for one."""
+        if not self.min_digits:
+            yield 0, len(text.text)
+            return
+        first = last = 0
+        for start, end, digits in text.numbers:
+            if digits < self.min_digits:
+                continue
+            if start - _BEFORE_NUMBER > last:
+                if last:
+                    yield first, last
+                first = start - _BEFORE_NUMBER
+            last = min(end + _AFTER_NUMBER, len(text.text))
+        if last:
+            yield first, last
 
     def _rate(self, text: str, start: int, end: int) -> float:
         before = text[max(0, start - self.window) : start]
@@ -125,6 +148,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         validated_confidence=float(raw.get("validated_confidence", confidence)),
         is_validator_required=bool(raw.get("is_validator_required", False)),
         needs=tuple(normalise_term(word) for word in raw.get("needs", ())), min_digits=int(raw.get("min_digits", 0)),
+        min_word=int(raw.get("min_word", 0)),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Knows: national number formats. Must not know: text around a number. A check digit raises confidence; whether it
 is required is the pattern's decision. References: GB 11643-1999 (resident identity number), ISO 7064 MOD 11-2,
-ISO/IEC 7812-1 (Luhn).
+ISO/IEC 7812-1 (Luhn), ITU-T E.164 (international numbers).
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ _PROVINCES = frozenset(
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_CHARACTERS = "10X98765432"
 _SEPARATORS = re.compile(r"[ \-]")
+_DATE = re.compile(
+    r"(?:19|20)\d\d(?:[-. ](?:0?[1-9]|1[0-2])[-. ](?:0?[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d))"
+)
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -51,6 +55,11 @@ def has_resident_checksum(number: str) -> bool:
     return _CHECK_CHARACTERS[total % 11] == compact[17]
 
 
+def has_resident_mask(number: str) -> bool:
+    """A masked number whose visible places do not contradict the form of a resident identity number."""
+    return has_resident_form(re.sub(r"[xX×#](?=.)", "*", number))
+
+
 def has_luhn(number: str) -> bool:
     """12-19 digits whose Luhn sum is a multiple of ten (payment cards)."""
     compact = _SEPARATORS.sub("", number)
@@ -66,6 +75,17 @@ def has_landline_form(number: str) -> bool:
     return bool(re.match(r"(?:010|02[0-57-9]|0[3-9][1-9][0-9])[2-8][0-9*]{6,7}", compact))
 
 
+def has_dialled_form(number: str) -> bool:
+    """5-18 digits (or masks) that are neither a calendar date, with or without a time, nor one digit repeated."""
+    digits = re.sub(r"[^0-9*]", "", number)
+    return 5 <= len(digits) <= 18 and len(set(digits)) > 1 and not _DATE.match(number.lstrip("( "))
+
+
+def has_international_form(number: str) -> bool:
+    """8-15 digits after ``+`` or ``00`` (ITU-T E.164 allows 15)."""
+    return 8 <= len(re.sub(r"[^0-9]", "", number.removeprefix("00"))) <= 15
+
+
 def _is_masked_or(part: str, is_right: Callable[[str], bool]) -> bool:
     return not part.isdigit() or is_right(part)
 
@@ -79,6 +99,9 @@ def _is_day_of_year(part: str) -> bool:
 VALIDATORS: dict[str, Callable[[str], bool]] = {
     "resident_form": has_resident_form,
     "resident_checksum": has_resident_checksum,
+    "resident_mask": has_resident_mask,
     "luhn": has_luhn,
     "landline_form": has_landline_form,
+    "dialled": has_dialled_form,
+    "international_form": has_international_form,
 }
