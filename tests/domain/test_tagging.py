@@ -104,18 +104,18 @@ def test_no_table_no_word() -> None:
 
 def test_the_engine_takes_names_that_only_the_tagger_sees() -> None:
     """Offsets lead back to the original text, also behind characters that nobody sees."""
-    text = "昨日\u200b温格说球队会赢。"
-    note, tagger = Note("n", text), ListedTagger(("温格",))
+    text = "昨日\u200b豆丁说球队会赢。"
+    note, tagger = Note("n", text), ListedTagger(("豆丁",))
     engine = _engine()
     assert not [s for s in engine.propose(note) if s.category == "NAME" and s.confidence >= 0.5]
     (span,) = [s for s in engine.propose(note, tagger) if s.category == "NAME"]
-    assert (text[span.start : span.end], span.source, span.rule) == ("温格", "tagger", "NAME.tagger")
+    assert (text[span.start : span.end], span.source, span.rule) == ("豆丁", "tagger", "NAME.tagger")
 
 
 def test_what_is_too_long_or_of_another_kind_does_not_count() -> None:
-    note = Note("n", "昨日温格说球队会赢。")
-    assert not _engine(max_chars=1).propose(note, ListedTagger(("温格",)))
-    assert not _engine(label="ORG").propose(note, ListedTagger(("温格",)))
+    note = Note("n", "昨日豆丁说球队会赢。")
+    assert not _engine(max_chars=1).propose(note, ListedTagger(("豆丁",)))
+    assert not _engine(label="ORG").propose(note, ListedTagger(("豆丁",)))
 
 
 def test_a_disease_named_after_a_person_is_no_name() -> None:
@@ -124,7 +124,7 @@ def test_a_disease_named_after_a_person_is_no_name() -> None:
 
 
 def test_preparing_shows_the_tagger_what_it_will_read() -> None:
-    engine, tagger = _engine(), ListedTagger(("温格",))
+    engine, tagger = _engine(), ListedTagger(("豆丁",))
     engine.prepare([Note("a", "患者：发热"), Note("b", "咳嗽")], tagger)
     assert tagger.seen == ["患者:发热", "咳嗽"]
     engine.prepare([Note("a", "发热")], None)
