@@ -104,7 +104,7 @@ def test_no_table_no_word() -> None:
 
 def test_the_engine_takes_names_that_only_the_tagger_sees() -> None:
     """Offsets lead back to the original text, also behind characters that nobody sees."""
-    text = "昨日\u200b豆丁说球队会赢。"
+    text = "那本\u200b书豆丁写完了。"
     note, tagger = Note("n", text), ListedTagger(("豆丁",))
     engine = _engine()
     assert not [s for s in engine.propose(note) if s.category == "NAME" and s.confidence >= 0.5]
@@ -113,7 +113,7 @@ def test_the_engine_takes_names_that_only_the_tagger_sees() -> None:
 
 
 def test_what_is_too_long_or_of_another_kind_does_not_count() -> None:
-    note = Note("n", "昨日豆丁说球队会赢。")
+    note = Note("n", "那本书豆丁写完了。")
     assert not _engine(max_chars=1).propose(note, ListedTagger(("豆丁",)))
     assert not _engine(label="ORG").propose(note, ListedTagger(("豆丁",)))
 
