@@ -1,0 +1,99 @@
+"""Mistakes that share a part, gathered: one cluster is one thing that could be learned.
+
+Knows: how evidence is counted over notes. Must not know: lexicons, scores. A mistake may lie in several clusters; of
+clusters with the same members only the longest value stays (closed sets; Pasquier et al. 1999). Deterministic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ppsehr_spark.domain.knowledge.evidence import EVIDENCE, find_places, is_term
+from ppsehr_spark.domain.knowledge.mistakes import Mistake, ReviewedNote
+from ppsehr_spark.domain.knowledge.slots import LearningPlan, Slot
+
+_SHAPE = "shape"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Mistakes of one kind and category that share ``value``.
+
+    Attributes:
+        kind, category: of every member.
+        evidence: part of the mistake that is shared.
+        value: what is shared.
+        members: the mistakes, by note and position.
+        n_notes: different notes among them.
+        slots: where the value may go.
+    """
+
+    kind: str
+    category: str
+    evidence: str
+    value: str
+    members: tuple[Mistake, ...]
+    n_notes: int
+    slots: tuple[Slot, ...]
+
+    @property
+    def cluster_id(self) -> str:
+        """Hash (12 hex digits) of what is shared; holds no text."""
+        said = "|".join((self.kind, self.category, self.evidence, self.value))
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def cluster_mistakes(
+    mistakes: Sequence[Mistake], plan: LearningPlan, reviewed: Sequence[ReviewedNote]
+) -> tuple[Cluster, ...]:
+    """Clusters with enough notes behind them, the best supported first.
+
+    A value whose occurrences in the reviewed notes mostly speak against it (``min_share``) is left out.
+    """
+    groups: dict[tuple[str, str, str, str], dict[Mistake, None]] = {}
+    slots: dict[tuple[str, str, str, str], dict[Slot, None]] = {}
+    for mistake in mistakes:
+        for slot in plan.slots_for(category=mistake.category, mistake=mistake.kind):
+            for value in EVIDENCE[slot.evidence].read(mistake, slot.min_chars, slot.max_chars):
+                if slot.evidence == _SHAPE or is_term(value):
+                    key = (mistake.kind, mistake.category, slot.evidence, value)
+                    groups.setdefault(key, {})[mistake] = None
+                    slots.setdefault(key, {})[slot] = None
+    found = [_make_cluster(key, tuple(members), tuple(slots[key])) for key, members in groups.items()]
+    enough = [c for c in found if c.n_notes >= plan.induction.min_notes]
+    closed = _drop_shorter(enough)
+    likely = [c for c in closed if c.evidence == _SHAPE or _share(c, reviewed) >= plan.induction.min_share]
+    return tuple(sorted(likely, key=lambda c: (-c.n_notes, -len(c.members), -len(c.value), c.cluster_id)))
+
+
+def _make_cluster(key: tuple[str, str, str, str], members: tuple[Mistake, ...], slots: tuple[Slot, ...]) -> Cluster:
+    ordered = tuple(sorted(members, key=lambda m: (m.note_key, m.start, m.end)))
+    return Cluster(*key, ordered, len({m.note_key for m in ordered}), slots)
+
+
+def _drop_shorter(clusters: Iterable[Cluster]) -> list[Cluster]:
+    """Of clusters with equal members and evidence, those whose value is part of no longer one."""
+    groups: dict[tuple[object, ...], list[Cluster]] = {}
+    for cluster in clusters:
+        groups.setdefault((cluster.kind, cluster.category, cluster.evidence, cluster.members), []).append(cluster)
+    kept: list[Cluster] = []
+    for group in groups.values():
+        longest: list[Cluster] = []
+        for cluster in sorted(group, key=lambda c: (-len(c.value), c.value)):
+            if not any(cluster.value in other.value for other in longest):
+                longest.append(cluster)
+        kept += longest
+    return kept
+
+
+def _share(cluster: Cluster, reviewed: Sequence[ReviewedNote]) -> float:
+    """Share of the value's occurrences in the reviewed notes that speak for it."""
+    supports = EVIDENCE[cluster.evidence].supports
+    n_all = n_for = 0
+    for item in reviewed:
+        for start, end in find_places(item.note.text, cluster.value):
+            n_all += 1
+            n_for += supports(cluster.category, item.spans, start, end)
+    return n_for / n_all if n_all else 0.0
