@@ -63,7 +63,11 @@ def measure_entries(
         else:
             predicted[key] = annotate_note(engine, item.note)
             tallies[key] = count_note(item.spans, predicted[key])
-    return Measured(tuple(entries), predicted, tallies, sum_figures(tallies))
+    return Measured(tuple(entries), predicted, tallies, sum_figures(tallies, _sources(reviewed)))
+
+
+def _sources(reviewed: Sequence[ReviewedNote]) -> dict[str, str]:
+    return {item.note.note_key: item.source for item in reviewed}
 
 
 def count_note(gold: Sequence[Span], predicted: Sequence[Span]) -> Tally:
@@ -78,14 +82,21 @@ def count_note(gold: Sequence[Span], predicted: Sequence[Span]) -> Tally:
     return tally
 
 
-def sum_figures(tallies: Mapping[str, Tally]) -> Figures:
-    """Figures over notes."""
+def sum_figures(tallies: Mapping[str, Tally], sources: Mapping[str, str]) -> Figures:
+    """Figures over notes.
+
+    Args:
+        sources: note key -> where its true spans come from. Of several sources each has figures of its own as well
+            (``NAME@gold``), so that many wrong corrections never outvote gold.
+    """
+    several = len(set(sources.values())) > 1
     sums: dict[str, tuple[int, int, int]] = {}
-    for tally in tallies.values():
+    for key, tally in tallies.items():
         for name, counts in tally.items():
-            _add(sums, name, *counts)
+            for group in (name, f"{name}@{sources[key]}") if several else (name,):
+                _add(sums, group, *counts)
     f1 = {name: _f1(*counts) for name, counts in sorted(sums.items())}
-    scored = [f1[name] for name, counts in sorted(sums.items()) if counts[0] and "." not in name]
+    scored = [f1[name] for name, counts in sorted(sums.items()) if counts[0] and name.isidentifier()]
     return Figures(sum(scored) / len(scored) if scored else 1.0, f1, {k: _balance(t) for k, t in tallies.items()})
 
 

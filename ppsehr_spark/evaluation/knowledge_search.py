@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ppsehr_spark.domain.knowledge.entries import KnowledgeEntry
-from ppsehr_spark.domain.knowledge.gate import BROKEN, Figures, Verdict, judge_change
-from ppsehr_spark.errors import ConfigurationError
+from ppsehr_spark.domain.knowledge.gate import BROKEN, NOT_SCORED, Figures, Verdict, judge_change
+from ppsehr_spark.errors import BudgetRefusedError, ConfigurationError
 
 ALONE, TOGETHER = "alone", "together"
 
@@ -52,6 +52,7 @@ def search_entries(
     proposals: Sequence[KnowledgeEntry],
     measure: Measure,
     *,
+    base: Figures | None = None,
     min_notes: int = 1,
     on_trial: Callable[[], object] = lambda: None,
 ) -> SearchResult:
@@ -59,20 +60,22 @@ def search_entries(
 
     Args:
         current: entries in force; they stay.
-        measure: figures of a set of entries; raises ``ConfigurationError`` for one that does not compile.
+        measure: figures of a set of entries; raises ``ConfigurationError`` for one that does not compile and
+            ``BudgetRefusedError`` where it cannot be measured any more.
+        base: figures of ``current``, where they are known.
         min_notes: notes that an entry must make better.
         on_trial: called after each trial, for a progress bar.
     """
-    base = measure(current)
+    start = measure(current) if base is None else base
     trials: dict[str, Trial] = {}
     for entry in proposals:
-        trials[entry.entry_id] = _try(entry, ALONE, current, base, measure, min_notes)
+        trials[entry.entry_id] = _try(entry, ALONE, current, start, measure, min_notes)
         on_trial()
     promising = sorted(
         (t for t in trials.values() if t.verdict.is_accepted), key=lambda t: (-_gain(t), t.entry.entry_id)
     )
     accepted: list[KnowledgeEntry] = []
-    figures = base
+    figures = start
     for first in promising:
         trial = _try(first.entry, TOGETHER, [*current, *accepted], figures, measure, min_notes)
         on_trial()
@@ -81,16 +84,23 @@ def search_entries(
             accepted.append(trial.entry)
             figures = trial.after
         trials[first.entry.entry_id] = trial
-    return SearchResult(tuple(accepted), tuple(trials.values()), base, figures)
+    return SearchResult(tuple(accepted), tuple(trials.values()), start, figures)
 
 
 def _try(
-    entry: KnowledgeEntry, stage: str, current: Sequence[KnowledgeEntry], before: Figures, measure: Measure, min_notes: int
+    entry: KnowledgeEntry,
+    stage: str,
+    current: Sequence[KnowledgeEntry],
+    before: Figures,
+    measure: Measure,
+    min_notes: int,
 ) -> Trial:
     try:
         after = measure([*current, entry])
     except ConfigurationError:
         return Trial(entry, stage, before, None, Verdict(BROKEN))
+    except BudgetRefusedError:
+        return Trial(entry, stage, before, None, Verdict(NOT_SCORED))
     return Trial(entry, stage, before, after, judge_change(before, after, min_notes=min_notes))
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ppsehr_spark.domain.knowledge.evidence import EVIDENCE, find_places, is_term
-from ppsehr_spark.domain.knowledge.mistakes import Mistake, ReviewedNote
+from ppsehr_spark.domain.knowledge.mistakes import FALSE, MISSED, Mistake, ReviewedNote
 from ppsehr_spark.domain.knowledge.slots import LearningPlan, Slot
 
-_SHAPE = "shape"
+_SHAPE, _REST = "shape", "rest"
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,22 @@ def cluster_mistakes(
     found = [_make_cluster(key, tuple(members), tuple(slots[key])) for key, members in groups.items()]
     enough = [c for c in found if c.n_notes >= plan.induction.min_notes]
     closed = _drop_shorter(enough)
-    likely = [c for c in closed if c.evidence == _SHAPE or _share(c, reviewed) >= plan.induction.min_share]
+    bars = {MISSED: plan.induction.min_share, FALSE: 1.0}  # what a true span holds is never forbidden
+    likely = [c for c in closed if c.evidence == _SHAPE or _share(c, reviewed) >= bars[c.kind]]
     return tuple(sorted(likely, key=lambda c: (-c.n_notes, -len(c.members), -len(c.value), c.cluster_id)))
+
+
+def gather_rest(mistakes: Sequence[Mistake], clusters: Sequence[Cluster], plan: LearningPlan) -> tuple[Cluster, ...]:
+    """Mistakes that lie in no cluster, one cluster per kind and category without a shared value; for the model only."""
+    held = {member for cluster in clusters for member in cluster.members}
+    groups: dict[tuple[str, str, str, str], list[Mistake]] = {}
+    for mistake in mistakes:
+        if mistake not in held:
+            groups.setdefault((mistake.kind, mistake.category, _REST, ""), []).append(mistake)
+    return tuple(
+        _make_cluster(key, tuple(members), plan.slots_for(category=key[1], mistake=key[0]))
+        for key, members in sorted(groups.items())
+    )
 
 
 def _make_cluster(key: tuple[str, str, str, str], members: tuple[Mistake, ...], slots: tuple[Slot, ...]) -> Cluster:

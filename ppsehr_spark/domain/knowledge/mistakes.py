@@ -50,9 +50,7 @@ class Mistake:
     after: str
 
 
-def find_mistakes(
-    reviewed: Sequence[ReviewedNote], predicted: Mapping[str, Sequence[Span]]
-) -> tuple[Mistake, ...]:
+def find_mistakes(reviewed: Sequence[ReviewedNote], predicted: Mapping[str, Sequence[Span]]) -> tuple[Mistake, ...]:
     """Every strict disagreement, by note and position; of a span with wrong borders only the true one is a mistake.
 
     What the engine found with wrong borders is no ``false`` span: nobody wants it forbidden.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from os.path import commonprefix
+from itertools import takewhile
 
 _RUN = re.compile(r"(?P<D>[0-9]+(?![A-Za-z_]))|(?P<W>[A-Za-z0-9_]+)|(?P<L>[^A-Za-z0-9_]+)")
 _WIDTH = {"D": r"[0-9]", "W": r"[A-Za-z0-9_]"}
@@ -47,6 +47,8 @@ def count_digits(surface: str) -> int:
 def _join_runs(kind: str, texts: Sequence[str]) -> str:
     if kind == "L":
         return re.escape(texts[0])
-    kept = commonprefix(list(texts))[: min(_KEPT_DIGITS, min(map(len, texts)) - 1)] if kind == "D" else ""
+    n_kept = min(_KEPT_DIGITS, min(map(len, texts)) - 1) if kind == "D" else 0
+    shared = takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False))
+    kept = "".join(column[0] for column in shared)[:n_kept]
     low, high = (bound(map(len, texts)) - len(kept) for bound in (min, max))
     return f"{kept}{_WIDTH[kind]}{{{low},{high}}}"
