@@ -75,14 +75,15 @@ def search_entries(
         (t for t in trials.values() if t.verdict.is_accepted), key=lambda t: (-_gain(t), t.entry.entry_id)
     )
     accepted: list[KnowledgeEntry] = []
-    figures = start
+    figures: Figures = start
     for first in promising:
         trial = _try(first.entry, TOGETHER, [*current, *accepted], figures, measure, min_notes)
         on_trial()
-        if trial.verdict.is_accepted and trial.after:
-            trial = replace(trial, entry=_stamp(trial.entry, trial.before, trial.after))
+        after = trial.after
+        if trial.verdict.is_accepted and after:
+            trial = replace(trial, entry=_stamp(trial.entry, trial.before, after))
             accepted.append(trial.entry)
-            figures = trial.after
+            figures = after
         trials[first.entry.entry_id] = trial
     return SearchResult(tuple(accepted), tuple(trials.values()), start, figures)
 

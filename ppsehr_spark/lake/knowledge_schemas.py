@@ -23,6 +23,7 @@ _ENTRY_FIELDS = [
     pa.field("proposer", pa.string()),
     pa.field("cluster_id", pa.string()),
     pa.field("n_mistakes", pa.int32()),
+    pa.field("note_keys", pa.list_(pa.string())),
     pa.field("run_id", pa.string()),
     pa.field("made_at", pa.string()),
     pa.field("f1_before", pa.float64()),

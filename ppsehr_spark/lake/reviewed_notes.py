@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
+from ppsehr_spark.domain.knowledge.mistakes import CORRECTIONS as CORRECTED
 from ppsehr_spark.domain.knowledge.mistakes import ReviewedNote
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.lake.schemas import CORRECTIONS, NOTES
@@ -46,7 +47,7 @@ def read_corrected(lake: Lake, annotate: Callable[[Note], Sequence[Span]]) -> Co
     for row in words:
         by_note.setdefault((row["note_key"], row["text_hash"]), []).append(row)
     notes = tuple(
-        ReviewedNote(texts[key], _correct(annotate(texts[key]), said), "corrections")
+        ReviewedNote(texts[key], _correct(annotate(texts[key]), said), CORRECTED)
         for key, said in sorted(by_note.items())
     )
     return CorrectedNotes(notes, tuple(sorted(conflicts)), len(rows) - len(fresh))

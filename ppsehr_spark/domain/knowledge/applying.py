@@ -16,6 +16,8 @@ from ppsehr_spark.errors import ConfigurationError
 
 #: Between a definition and the sentences learned for it.
 _JOIN = "；"
+#: Of a fixed wording: it is found wherever it stands.
+_CONFIDENCE = 0.9
 
 
 def apply_entries(files: ConfFiles, entries: Iterable[KnowledgeEntry]) -> dict[str, str]:
@@ -29,6 +31,8 @@ def apply_entries(files: ConfFiles, entries: Iterable[KnowledgeEntry]) -> dict[s
     """
     changed = dict(files)
     for entry in entries:
+        if entry.kind == LEXICON and entry.file == learned_file(entry.category):
+            _open_learned(changed, entry.category)
         path = entry.file if entry.kind == LEXICON else f"categories/{entry.category}.toml"
         if path not in changed or entry.kind not in KINDS:
             hint = "conf has no such file any more; roll the knowledge base back or restore the file"
@@ -36,6 +40,21 @@ def apply_entries(files: ConfFiles, entries: Iterable[KnowledgeEntry]) -> dict[s
         change = _add_row if entry.kind == LEXICON else _add_to_category
         changed[path] = change(changed[path], entry)
     return changed
+
+
+def learned_file(category: str) -> str:
+    """Word list of fixed wordings that were learned for a category; it exists only where knowledge is laid over."""
+    return f"lexicons/learned_{category.lower()}.tsv"
+
+
+def _open_learned(files: dict[str, str], category: str) -> None:
+    """The word list, and its ``[[lexicon]]`` in the category file."""
+    path, file = f"categories/{category}.toml", learned_file(category)
+    if path in files and file not in files:
+        values = read_category(files[path])
+        table = {"id": "learned", "file": file, "confidence": _CONFIDENCE}
+        files[path] = write_category({**values, "lexicon": [*values.get("lexicon", []), table]})
+        files[file] = ""
 
 
 def _add_row(text: str, entry: KnowledgeEntry) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ppsehr_spark.domain.grounding import ground_quote
 from ppsehr_spark.domain.knowledge.clustering import Cluster
-from ppsehr_spark.domain.knowledge.entries import CLAUSE, EXEMPLAR, KnowledgeEntry, Provenance
+from ppsehr_spark.domain.knowledge.entries import CLAUSE, EXEMPLAR, KnowledgeEntry
 from ppsehr_spark.domain.knowledge.evidence import is_term
 from ppsehr_spark.domain.knowledge.induction import make_entry
 from ppsehr_spark.domain.knowledge.mistakes import MISSED, Mistake
@@ -150,16 +150,15 @@ def _exemplar(mistake: Mistake, cluster: Cluster, proposer: str) -> KnowledgeEnt
     head = _BORDER.split(mistake.before)[-1]
     tail = _BORDER.split(mistake.after)[0]
     text = f"{head}{mistake.text}{tail} 中的 {mistake.text}"
-    origin = Provenance(proposer, cluster.cluster_id, len(cluster.members))
-    return KnowledgeEntry(EXEMPLAR, cluster.category, text, is_yes=cluster.kind == MISSED, provenance=origin)
+    is_yes = cluster.kind == MISSED
+    return KnowledgeEntry(EXEMPLAR, cluster.category, text, is_yes=is_yes, provenance=cluster.origin(proposer))
 
 
 def _read_clause(clause: str, cluster: Cluster, proposer: str, *, is_direct: bool) -> Iterator[KnowledgeEntry]:
     quotes = is_direct and any(m.text in clause for m in cluster.members)
     is_plain = "\n" not in clause and "{{" not in clause and not _NUMBER.search(clause)
     if 4 <= len(clause) <= _MAX_CLAUSE_CHARS and is_plain and not quotes:
-        origin = Provenance(proposer, cluster.cluster_id, len(cluster.members))
-        yield KnowledgeEntry(CLAUSE, cluster.category, clause.rstrip("。"), provenance=origin)
+        yield KnowledgeEntry(CLAUSE, cluster.category, clause.rstrip("。"), provenance=cluster.origin(proposer))
 
 
 def _writable(cluster: Cluster) -> list[Slot]:

@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ppsehr_spark.domain.knowledge.entries import Provenance
 from ppsehr_spark.domain.knowledge.evidence import EVIDENCE, find_places, is_term
-from ppsehr_spark.domain.knowledge.mistakes import FALSE, MISSED, Mistake, ReviewedNote
+from ppsehr_spark.domain.knowledge.mistakes import CORRECTIONS, FALSE, MISSED, Mistake, ReviewedNote
 from ppsehr_spark.domain.knowledge.slots import LearningPlan, Slot
 
 _SHAPE, _REST = "shape", "rest"
+_WHOLE = ("whole", "grown")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Cluster:
     n_notes: int
     slots: tuple[Slot, ...]
 
+    def origin(self, proposer: str) -> Provenance:
+        """Provenance of what is proposed for it."""
+        keys = tuple(sorted({member.note_key for member in self.members}))
+        return Provenance(proposer, self.cluster_id, len(self.members), keys)
+
     @property
     def cluster_id(self) -> str:
         """Hash (12 hex digits) of what is shared; holds no text."""
@@ -50,23 +57,28 @@ def cluster_mistakes(
 ) -> tuple[Cluster, ...]:
     """Clusters with enough notes behind them, the best supported first.
 
-    A value whose occurrences in the reviewed notes mostly speak against it (``min_share``) is left out.
+    A value whose occurrences in the reviewed notes mostly speak against it (``min_share``) is left out, except for the
+    very words that people corrected: they get an answer with figures, whatever it is.
     """
     groups: dict[tuple[str, str, str, str], dict[Mistake, None]] = {}
     slots: dict[tuple[str, str, str, str], dict[Slot, None]] = {}
+    corrected = {item.note.note_key for item in reviewed if item.source == CORRECTIONS}
     for mistake in mistakes:
         for slot in plan.slots_for(category=mistake.category, mistake=mistake.kind):
+            if slot.only_corrected and mistake.note_key not in corrected:
+                continue
             for value in EVIDENCE[slot.evidence].read(mistake, slot.min_chars, slot.max_chars):
                 if slot.evidence == _SHAPE or is_term(value):
                     key = (mistake.kind, mistake.category, slot.evidence, value)
                     groups.setdefault(key, {})[mistake] = None
                     slots.setdefault(key, {})[slot] = None
     found = [_make_cluster(key, tuple(members), tuple(slots[key])) for key, members in groups.items()]
-    enough = [c for c in found if c.n_notes >= plan.induction.min_notes]
-    closed = _drop_shorter(enough)
+    asked = [c for c in found if c.evidence in _WHOLE and any(m.note_key in corrected for m in c.members)]
+    closed = _drop_shorter(c for c in found if c.n_notes >= plan.induction.min_notes)
     bars = {MISSED: plan.induction.min_share, FALSE: 1.0}  # what a true span holds is never forbidden
     likely = [c for c in closed if c.evidence == _SHAPE or _share(c, reviewed) >= bars[c.kind]]
-    return tuple(sorted(likely, key=lambda c: (-c.n_notes, -len(c.members), -len(c.value), c.cluster_id)))
+    ordered = sorted({*likely, *asked}, key=lambda c: (-c.n_notes, -len(c.members), -len(c.value), c.cluster_id))
+    return tuple(ordered)
 
 
 def gather_rest(mistakes: Sequence[Mistake], clusters: Sequence[Cluster], plan: LearningPlan) -> tuple[Cluster, ...]:

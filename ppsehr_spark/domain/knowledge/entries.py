@@ -28,6 +28,7 @@ class Provenance:
         proposer: ``induction``, or the model with its fingerprint.
         cluster_id: the cluster of mistakes it answers.
         n_mistakes: mistakes in that cluster.
+        note_keys: opaque keys of the notes they stand in, for erasure and review.
         run_id: run that proposed it.
         made_at: UTC time in ISO form; empty until it is stored.
         f1_before, f1_after: macro F1 on the scored notes without and with it, the moment it was accepted.
@@ -36,6 +37,7 @@ class Provenance:
     proposer: str = ""
     cluster_id: str = ""
     n_mistakes: int = 0
+    note_keys: tuple[str, ...] = ()
     run_id: str = ""
     made_at: str = ""
     f1_before: float | None = None
@@ -79,12 +81,14 @@ def entry_to_plain(entry: KnowledgeEntry) -> dict[str, Any]:
         **values,
         "columns": list(entry.columns),
         **dataclasses.asdict(entry.provenance),
+        "note_keys": list(entry.provenance.note_keys),
     }
 
 
 def entry_from_plain(values: Mapping[str, Any]) -> KnowledgeEntry:
     """Inverse of ``entry_to_plain``."""
     origin = Provenance(**{f.name: values[f.name] for f in dataclasses.fields(Provenance)})
+    origin = dataclasses.replace(origin, note_keys=tuple(origin.note_keys or ()))
     return KnowledgeEntry(
         kind=values["kind"],
         category=values["category"],

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ppsehr_spark.domain.knowledge.applying import learned_file
 from ppsehr_spark.domain.knowledge.clustering import Cluster
-from ppsehr_spark.domain.knowledge.entries import LEXICON, NEGATIVE, PATTERN, KnowledgeEntry, Provenance
+from ppsehr_spark.domain.knowledge.entries import LEXICON, NEGATIVE, PATTERN, KnowledgeEntry
 from ppsehr_spark.domain.knowledge.evidence import EVIDENCE
 from ppsehr_spark.domain.knowledge.mistakes import Mistake
 from ppsehr_spark.domain.knowledge.shapes import count_digits, expression_of
-from ppsehr_spark.domain.knowledge.slots import INTO_NEGATIVE, INTO_PATTERN, LearningPlan, Slot
+from ppsehr_spark.domain.knowledge.slots import INTO_NEGATIVE, INTO_PATTERN, INTO_TERM, LearningPlan, Slot
 from ppsehr_spark.domain.offsets import normalise_term
 from ppsehr_spark.domain.taxonomy import ConfFiles
 
@@ -35,10 +36,11 @@ def induce_entries(clusters: Sequence[Cluster], plan: LearningPlan, files: ConfF
 
 def make_entry(cluster: Cluster, slot: Slot, *, term: str, columns: Sequence[str], proposer: str) -> KnowledgeEntry:
     """A term or negative term in the slot's file."""
-    origin = Provenance(proposer, cluster.cluster_id, len(cluster.members))
+    origin = cluster.origin(proposer)
     if slot.into == INTO_NEGATIVE:
         return KnowledgeEntry(NEGATIVE, cluster.category, term, provenance=origin)
-    return KnowledgeEntry(LEXICON, cluster.category, term, slot.into, tuple(columns), provenance=origin)
+    file = learned_file(cluster.category) if slot.into == INTO_TERM else slot.into
+    return KnowledgeEntry(LEXICON, cluster.category, term, file, tuple(columns), provenance=origin)
 
 
 def _fill_slot(cluster: Cluster, slot: Slot, confidence: float) -> Iterator[KnowledgeEntry]:
@@ -56,7 +58,7 @@ def _expressions(cluster: Cluster, slot: Slot) -> Iterator[KnowledgeEntry]:
     surfaces = [normalise_term(m.text) for m in cluster.members]
     anchor = max(("".join(part) for part in _hanzi_runs(cluster.value)), key=len, default="")
     if anchor:
-        origin = Provenance(INDUCTION, cluster.cluster_id, len(cluster.members))
+        origin = cluster.origin(INDUCTION)
         for columns in slot.columns:
             text = f"/{expression_of(surfaces, is_bounded=False)}/"
             row = (*columns, anchor)
@@ -78,10 +80,8 @@ def _pattern(cluster: Cluster, members: Sequence[Mistake], label: str, confidenc
     body = expression_of(surfaces, is_bounded=True)
     text = f"{normalise_term(label)}[ :(]{{0,3}}(?P<span>{body})" if label else body
     digits = min(map(count_digits, surfaces))
-    origin = Provenance(INDUCTION, cluster.cluster_id, len(members))
-    return KnowledgeEntry(
-        PATTERN, cluster.category, text, columns=(str(confidence), str(digits if digits >= 5 else 0)), provenance=origin
-    )
+    columns = (str(confidence), str(digits if digits >= 5 else 0))
+    return KnowledgeEntry(PATTERN, cluster.category, text, columns=columns, provenance=cluster.origin(INDUCTION))
 
 
 def _hanzi_runs(shape: str) -> list[str]:

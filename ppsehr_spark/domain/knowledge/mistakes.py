@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ppsehr_spark.domain.notes import Note, Span
 
 MISSED, FALSE = "missed", "false"
+GOLD, CORRECTIONS = "gold", "corrections"
 _AROUND = 16
 
 
@@ -27,7 +28,7 @@ class ReviewedNote:
 
     note: Note
     spans: tuple[Span, ...]
-    source: str = "gold"
+    source: str = GOLD
 
 
 @dataclass(frozen=True, slots=True)

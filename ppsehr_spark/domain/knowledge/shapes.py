@@ -32,8 +32,10 @@ def expression_of(surfaces: Sequence[str], *, is_bounded: bool) -> str:
         surfaces: at least one; all of one shape.
         is_bounded: neither a digit nor a Latin letter may stand beside the match.
     """
-    columns = zip(*([(m.lastgroup or "L", m.group()) for m in _RUN.finditer(s)] for s in surfaces), strict=True)
-    body = "".join(_join_runs(column[0][0], [text for _, text in column]) for column in columns)
+    columns = list(zip(*([(m.lastgroup or "L", m.group()) for m in _RUN.finditer(s)] for s in surfaces), strict=True))
+    body = "".join(
+        _join_runs(column[0][0], [text for _, text in column], is_first=at == 0) for at, column in enumerate(columns)
+    )
     head, tail = _NO_NEIGHBOUR if is_bounded else ("", "")
     return f"{head}{body}{tail}"
 
@@ -44,11 +46,11 @@ def count_digits(surface: str) -> int:
     return sum(c.isdigit() for c in surface) if is_number else 0
 
 
-def _join_runs(kind: str, texts: Sequence[str]) -> str:
+def _join_runs(kind: str, texts: Sequence[str], *, is_first: bool) -> str:
     if kind == "L":
         return re.escape(texts[0])
-    n_kept = min(_KEPT_DIGITS, min(map(len, texts)) - 1) if kind == "D" else 0
+    n_kept = min(_KEPT_DIGITS, min(map(len, texts)) - 1) if kind == "D" and is_first else 0
     shared = takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False))
     kept = "".join(column[0] for column in shared)[:n_kept]
     low, high = (bound(map(len, texts)) - len(kept) for bound in (min, max))
-    return f"{kept}{_WIDTH[kind]}{{{low},{high}}}"
+    return f"{kept}{_WIDTH[kind]}{{{low}}}" if low == high else f"{kept}{_WIDTH[kind]}{{{low},{high}}}"

@@ -18,7 +18,7 @@ from ppsehr_spark.errors import ConfigurationError
 
 FILE = "knowledge.toml"
 ANY_CATEGORY = "*"
-INTO_PATTERN, INTO_NEGATIVE = "pattern", "negative"
+INTO_PATTERN, INTO_NEGATIVE, INTO_TERM = "pattern", "negative", "term"
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Slot:
         category: category id, or ``*`` for every one.
         mistake: ``missed`` or ``false``.
         evidence: part of the mistake that is read, a name in ``evidence.EVIDENCE``.
-        into: a lexicon below ``conf/``, ``pattern`` or ``negative``.
+        into: a lexicon below ``conf/``, ``pattern``, ``negative``, or ``term`` (a word list of the category's own).
         columns: alternatives for the further columns of the row; one proposal each.
         min_chars, max_chars: length of the term in code points.
+        only_corrected: only spans that a person corrected fill it, not gold.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Slot:
     columns: tuple[tuple[str, ...], ...] = ((),)
     min_chars: int = 2
     max_chars: int = 8
+    only_corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _read_slot(table: Mapping[str, Any], files: ConfFiles, categories: set[str])
         ("category", slot.category == ANY_CATEGORY or slot.category in categories, "no such file in categories/"),
         ("mistake", slot.mistake in (MISSED, FALSE), f"must be one of {MISSED}, {FALSE}"),
         ("evidence", slot.evidence in EVIDENCE, f"must be one of {', '.join(EVIDENCE)}"),
-        ("into", slot.into in (INTO_PATTERN, INTO_NEGATIVE) or slot.into in files, "the file is missing"),
+        ("into", slot.into in (INTO_PATTERN, INTO_NEGATIVE, INTO_TERM) or slot.into in files, "the file is missing"),
     )
     for key, is_right, hint in checks:
         if not is_right:
