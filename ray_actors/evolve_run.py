@@ -65,7 +65,9 @@ def prepare_lesson(lake: Lake, settings: Settings, gold: Sequence[ReviewedNote])
     current = read_current(lake)
     engine = compile_rules(apply_entries(settings.files, current.entries))
     corrected = read_corrected(lake, lambda note: annotate_note(engine, note))
-    reviewed = (*gold, *corrected.notes)
+    # without gold nothing else could contradict a wrong correction: then the whole note counts as looked at
+    notes = corrected.notes if gold else tuple(replace(item, judged=None) for item in corrected.notes)
+    reviewed = (*gold, *notes)
     if not reviewed:
         raise InputError("NOTHING_REVIEWED", hint="phi.corrections is empty; name reviewed notes with --gold")
     measured = measure_entries(settings.files, current.entries, reviewed)

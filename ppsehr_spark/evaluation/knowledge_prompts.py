@@ -57,7 +57,7 @@ class PromptMeasure:
         )
         done = cascade.annotate([item.note for item in self.reviewed])
         tallies = {
-            item.note.note_key: count_note(item.spans, annotated.spans)
+            item.note.note_key: count_note(item, annotated.spans)
             for item, annotated in zip(self.reviewed, done, strict=True)
         }
         return sum_figures(tallies, {item.note.note_key: item.source for item in self.reviewed})

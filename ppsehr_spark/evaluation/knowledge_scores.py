@@ -62,7 +62,7 @@ def measure_entries(
             predicted[key], tallies[key] = known.predicted[key], known.tallies[key]
         else:
             predicted[key] = annotate_note(engine, item.note)
-            tallies[key] = count_note(item.spans, predicted[key])
+            tallies[key] = count_note(item, predicted[key])
     return Measured(tuple(entries), predicted, tallies, sum_figures(tallies, _sources(reviewed)))
 
 
@@ -70,9 +70,10 @@ def _sources(reviewed: Sequence[ReviewedNote]) -> dict[str, str]:
     return {item.note.note_key: item.source for item in reviewed}
 
 
-def count_note(gold: Sequence[Span], predicted: Sequence[Span]) -> Tally:
+def count_note(item: ReviewedNote, predicted: Sequence[Span]) -> Tally:
     """Strict counts per category; per tiered one also ``CATEGORY.tier``: true spans found at their tier or above."""
-    true, said = ({(s.category, s.start, s.end): s.tier for s in spans} for spans in (gold, predicted))
+    judged = [span for span in predicted if item.is_judged(span)]
+    true, said = ({(s.category, s.start, s.end): s.tier for s in spans} for spans in (item.spans, judged))
     tally: dict[str, tuple[int, int, int]] = {}
     for place in {**true, **said}:
         _add(tally, place[0], place in true, place in said, place in true and place in said)

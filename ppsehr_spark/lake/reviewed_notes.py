@@ -1,8 +1,8 @@
 """Corrections as reviewed notes: what people said about spans, laid over what the engine finds today.
 
 Knows: phi.corrections, who contradicts whom, texts that changed since. Must not know: how mistakes are learned from.
-A correction speaks of one span; for the rest of its note the engine's own spans stand, so that a change which moves
-anything else there counts as a fall.
+A correction speaks of one span. For the rest of its note the engine's own spans stand: a change that loses one of them
+counts as a fall, and what it finds beside them counts as nothing, because nobody has looked there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def read_corrected(lake: Lake, annotate: Callable[[Note], Sequence[Span]]) -> Co
     for row in words:
         by_note.setdefault((row["note_key"], row["text_hash"]), []).append(row)
     notes = tuple(
-        ReviewedNote(texts[key], _correct(annotate(texts[key]), said), CORRECTED)
+        ReviewedNote(
+            texts[key],
+            _correct(annotate(texts[key]), said),
+            CORRECTED,
+            tuple(sorted({(row["start"], row["end"]) for row in said})),
+        )
         for key, said in sorted(by_note.items())
     )
     return CorrectedNotes(notes, tuple(sorted(conflicts)), len(rows) - len(fresh))

@@ -14,7 +14,7 @@ from typing import Any
 from ppsehr_spark.errors import ExitCode, UsageError
 from ppsehr_spark.lake.knowledge_store import read_history
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.service.arguments import make_parser, run_door
+from ppsehr_spark.service.arguments import add_settings_arguments, make_parser, run_door
 
 _EXAMPLES = """  ppsehr evolve --lake .state/lake --list
   ppsehr evolve --lake .state/lake --show 2        terms and reasons: for terminals inside the house only"""
@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--lake", required=True, metavar="URI", help="lake root")
     parser.add_argument("--list", action="store_true", help="every row: version, figures, counts; no terms")
     parser.add_argument("--show", type=int, default=None, metavar="VERSION", help="entries and trials, with terms")
+    add_settings_arguments(parser)  # as in every job; the history needs none of them
     options = parser.parse_args(argv)
     return run_door("evolve", lambda: _show(options))
 

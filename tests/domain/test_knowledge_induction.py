@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_a_wrong_border_is_one_missed_span_and_nothing_to_forbid() -> None:
     note = reviewed("a", "在[红星疗养院]住院，去年。", "HOSPITAL")
     kinds = [m.kind for m in find_mistakes([note], {"a": [Span(2, 6, "HOSPITAL"), Span(9, 11, "NAME")]})]
     assert kinds == [MISSED, FALSE]
+
+
+def test_outside_what_was_looked_at_nothing_is_wrong() -> None:
+    note = replace(
+        reviewed("a", "查[梅毒]，王伟。王伟诉，李刚。", "STD", source="corrections"), judged=((1, 3), (7, 9))
+    )
+    found = [Span(4, 6, "NAME"), Span(7, 9, "NAME"), Span(1, 3, "NAME")]
+    assert [(m.kind, m.start) for m in find_mistakes([note], {"a": found})] == [(MISSED, 1), (FALSE, 1), (FALSE, 7)]
 
 
 def test_a_shared_end_becomes_a_kind_of_institution_and_a_lone_one_does_not() -> None:

@@ -66,7 +66,7 @@ def test_a_planted_weakness_is_won_back_on_the_other_half(taught: tuple[dict, di
     files, weak, result = taught
     found = []
     for conf, entries in ((files, ()), (weak, ()), (weak, result.accepted)):
-        sums = [count_note(i.spans, measured) for i, measured in _predict(conf, entries)]
+        sums = [count_note(i, measured) for i, measured in _predict(conf, entries)]
         found.append({name: sum(tally.get(name, (0, 0, 0))[2] for tally in sums) for name in KEPT})
     lost = {name: found[0][name] - found[1][name] for name in KEPT}
     won = {name: found[2][name] - found[1][name] for name in KEPT if lost[name] > 0}
@@ -128,8 +128,10 @@ def test_lost_and_won_are_counted_per_category() -> None:
 def test_figures_count_strictly_and_keep_sources_apart() -> None:
     gold = (Span(0, 2, "STD", 3), Span(4, 6, "NAME"))
     tallies = {
-        "a": count_note(gold, (Span(0, 2, "STD", 2), Span(4, 7, "NAME"))),
-        "b": count_note(gold, (Span(0, 2, "STD", 3), Span(4, 6, "NAME"), Span(8, 9, "ID"))),
+        "a": count_note(ReviewedNote(Note("a", ""), gold), (Span(0, 2, "STD", 2), Span(4, 7, "NAME"))),
+        "b": count_note(
+            ReviewedNote(Note("b", ""), gold), (Span(0, 2, "STD", 3), Span(4, 6, "NAME"), Span(8, 9, "ID"))
+        ),
     }
     figures = sum_figures(tallies, {"a": "gold", "b": "corrections"})
     assert figures.f1["STD"] == 1.0 and figures.f1["STD.tier"] == 0.5  # one tier is too low

@@ -145,6 +145,7 @@ def corrected(lake: Lake, fill: Any) -> Any:
 def test_a_correction_is_laid_over_what_the_engine_finds(corrected: Any) -> None:
     result = corrected(_correction("k1", 1, 4), _correction("k2", 11, 13, category="NAME", tier=None, action="remove"))
     (item,) = result.notes
+    assert item.judged == ((1, 4), (11, 13))
     assert item.source == "corrections" and item.spans == (Span(1, 4, "STD", 3, source="person"),)
     assert item.note == Note("n1", "查雅司病，后查品他病，王伟诉好转。", "", "F", 30)
     assert not result.conflicts and result.n_stale == 0

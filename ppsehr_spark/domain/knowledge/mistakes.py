@@ -24,11 +24,19 @@ class ReviewedNote:
         note: the note.
         spans: true spans, sorted, never overlapping.
         source: ``gold`` or ``corrections``.
+        judged: ranges that somebody looked at; ``None`` for the whole note. What the engine finds outside them, and
+            beside every true span, is neither right nor wrong.
     """
 
     note: Note
     spans: tuple[Span, ...]
     source: str = GOLD
+    judged: tuple[tuple[int, int], ...] | None = None
+
+    def is_judged(self, span: Span) -> bool:
+        """True when finding ``span`` can be wrong."""
+        known = self.judged if self.judged is None else (*self.judged, *((s.start, s.end) for s in self.spans))
+        return known is None or any(span.start < end and start < span.end for start, end in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ def find_mistakes(reviewed: Sequence[ReviewedNote], predicted: Mapping[str, Sequ
     found: list[Mistake] = []
     for item in reviewed:
         true = {(s.start, s.end, s.category) for s in item.spans}
-        said = {(s.start, s.end, s.category) for s in predicted.get(item.note.note_key, ())}
+        found_here = predicted.get(item.note.note_key, ())
+        said = {(s.start, s.end, s.category) for s in found_here if item.is_judged(s)}
         found += [_mistake(MISSED, item.note, place) for place in sorted(true - said)]
         found += [_mistake(FALSE, item.note, p) for p in sorted(said - true) if not any(_meets(p, q) for q in true)]
     return tuple(found)
