@@ -46,6 +46,8 @@ def test_shipped_conf_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("categories/NAME.toml", "is_direct_identifier = true", "is_direct_identifier = 'yes'"),
         ("categories/NAME.toml", "is_direct_identifier", "is_direkt"),
+        ("knowledge.toml", 'evidence = "tail"', 'evidence = "tale"'),
+        ("knowledge.toml", 'category = "ID"', 'category = "IDENTITY"'),
         ("categories/CONTACT.toml", 'surrogate = "phone"', 'surrogate = "telephon"'),
         ("protection.toml", 'CONTACT = "placeholder"', 'CONTACT = "hide"'),
         ("protection.toml", 'mobile_prefix = "154"', 'mobile_prefix = "15"'),

@@ -110,7 +110,8 @@ def _read_slot(table: Mapping[str, Any], files: ConfFiles, categories: set[str])
     )
     for key, is_right, hint in checks:
         if not is_right:
-            raise _wrong(key, hint)
+            # the value first: the key stands in every slot, the wrong value in this one
+            raise ConfigurationError("KNOWLEDGE_FILE", file=FILE, pattern=getattr(slot, key), key=key, hint=hint)
     return slot
 
 
