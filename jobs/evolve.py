@@ -40,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gold", default="", metavar="PATH", help="folder of .gold.txt or a .jsonl; its dev half counts"
     )
     parser.add_argument("--rollback", type=int, default=None, metavar="VERSION", help="make VERSION the one in force")
-    parser.add_argument("--list", action="store_true", help="print the history and end; --show VERSION prints terms")
+    parser.add_argument("--list", action="store_true", help="print the history; also --show VERSION, --export DIR")
 
 
 STAGE = Stage(

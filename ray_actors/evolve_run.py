@@ -14,8 +14,8 @@ from typing import Any
 from ppsehr_spark.config import Settings, hash_values
 from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.domain.knowledge.applying import apply_entries
-from ppsehr_spark.domain.knowledge.asking import cluster_question, compile_evolve_prompt, read_reply
-from ppsehr_spark.domain.knowledge.clustering import Cluster, cluster_mistakes, gather_rest
+from ppsehr_spark.domain.knowledge.asking import cluster_question, compile_evolve_prompt, is_askable, read_reply
+from ppsehr_spark.domain.knowledge.clustering import Cluster, cluster_mistakes, gather_rest, pick_distinct
 from ppsehr_spark.domain.knowledge.entries import RULE_KINDS, KnowledgeEntry
 from ppsehr_spark.domain.knowledge.gate import NOT_SCORED, Figures, Verdict
 from ppsehr_spark.domain.knowledge.induction import induce_entries
@@ -108,13 +108,13 @@ def evolve_lake(
         progress: a tqdm-like bar that counts trials.
     """
     lesson = prepare_lesson(lake, settings, gold)
-    asked = [*gather_rest(lesson.mistakes, lesson.clusters, lesson.plan), *lesson.clusters]
-    asked = asked[: settings.evolve.max_clusters]
+    known = [*gather_rest(lesson.mistakes, lesson.clusters, lesson.plan), *lesson.clusters]
+    asked = pick_distinct(filter(is_askable, known), settings.evolve.max_clusters)
     induced = induce_entries(lesson.clusters, lesson.plan, settings.files)
-    if not asked:
+    if not known:
         return _record(lake, lesson, _nothing(lesson), settings=settings, run_id=run_id, origin={}, ungrounded=0)
     with open_model(settings) as model:
-        proposed, ungrounded = _ask_model(model, asked, settings) if model else ((), 0)
+        proposed, ungrounded = _ask_model(model, asked, settings) if model and asked else ((), 0)
         found = _search(lesson, _merge(induced, proposed), model, settings=settings, progress=progress)
         origin = {**model.about, "prompt_version": compile_evolve_prompt(settings.files).version} if model else {}
     return _record(lake, lesson, found, settings=settings, run_id=run_id, origin=origin, ungrounded=ungrounded)

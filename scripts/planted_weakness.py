@@ -68,10 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gold", default="tests/data/gold", help="gold folder; dev half learns, test half measures")
     parser.add_argument("--engine", default="none", help="evolve.engine: none, vllm, transformers, openai")
     parser.add_argument("--profile", default="laptop", help="conf/profiles/NAME.toml")
+    parser.add_argument("--no-induction", action="store_true", help="the model alone proposes")
     options = parser.parse_args(argv)
     shutil.rmtree(options.work, ignore_errors=True)
     files = read_conf_files()
-    for path, text in weaken(files).items():
+    planted = weaken(files)
+    if options.no_induction:
+        planted["knowledge.toml"] = re.sub(r"(?m)^max_proposals = \d+", "max_proposals = 0", planted["knowledge.toml"])
+    for path, text in planted.items():
         place = options.work / "conf" / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code:
         return code
     entries = read_current(Lake(lake)).entries
-    counts = [count_found(*case, options.gold) for case in ((files, ()), (weaken(files), ()), (weaken(files), entries))]
+    counts = [count_found(*case, options.gold) for case in ((files, ()), (planted, ()), (planted, entries))]
     print(json.dumps({"engine": options.engine, "n_entries": len(entries), **compare(*counts)}, ensure_ascii=False))
     return 0
 

@@ -1,24 +1,27 @@
-"""``ppsehr evolve --list`` and ``--show``: the history of the knowledge base, for terminals.
+"""``ppsehr evolve --list``, ``--show``, ``--export``: the history of the knowledge base, and conf with it, for people.
 
 Knows: how rows of phi.knowledge are laid out. Must not know: how they come about. ``--list`` prints numbers only;
-``--show`` prints terms, which may stem from notes, and belongs on a terminal inside the house.
+``--show`` prints and ``--export`` writes terms, which may stem from notes and stay inside the house.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ppsehr_spark.errors import ExitCode, UsageError
-from ppsehr_spark.lake.knowledge_store import read_history
+from ppsehr_spark.lake.knowledge_store import read_history, with_knowledge
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.service.arguments import add_settings_arguments, make_parser, run_door
+from ppsehr_spark.service.arguments import add_settings_arguments, load_chosen_settings, make_parser, run_door
 
 _EXAMPLES = """  ppsehr evolve --lake .state/lake --list
-  ppsehr evolve --lake .state/lake --show 2        terms and reasons: for terminals inside the house only"""
-_READING = ("--list", "--show")
+  ppsehr evolve --lake .state/lake --show 2        terms and reasons: for terminals inside the house only
+  ppsehr evolve --lake .state/lake --export learned    conf with the version in force, for ppsehr annotate --conf"""
+_READING = ("--list", "--show", "--export")
 
 
 def is_reading(argv: Sequence[str]) -> bool:
@@ -32,12 +35,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--lake", required=True, metavar="URI", help="lake root")
     parser.add_argument("--list", action="store_true", help="every row: version, figures, counts; no terms")
     parser.add_argument("--show", type=int, default=None, metavar="VERSION", help="entries and trials, with terms")
-    add_settings_arguments(parser)  # as in every job; the history needs none of them
+    parser.add_argument(
+        "--export", default="", metavar="DIR", help="write conf with the version in force to a new folder"
+    )
+    add_settings_arguments(parser)
     options = parser.parse_args(argv)
     return run_door("evolve", lambda: _show(options))
 
 
 def _show(options: argparse.Namespace) -> int:
+    if options.export:
+        return _export(options)
     rows = read_history(Lake(options.lake))
     if options.show is None:
         print("\n".join(_list_lines(rows)))
@@ -46,6 +54,20 @@ def _show(options: argparse.Namespace) -> int:
     if not chosen:
         raise UsageError("KNOWLEDGE_VERSION", version=options.show, hint="--list shows the versions there are")
     print("\n".join(line for row in chosen for line in _row_lines(row)))
+    return int(ExitCode.OK)
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write the conf files; categories with learned terms lose their comments."""
+    folder = Path(options.export)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError("EXPORT_FOLDER", hint="name a new or an empty folder")
+    files = with_knowledge(Lake(options.lake), load_chosen_settings(options)).files
+    for path, text in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    print(f"evolve: {len(files)} conf files written", file=sys.stderr)
     return int(ExitCode.OK)
 
 

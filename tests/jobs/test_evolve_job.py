@@ -14,7 +14,10 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.evolve import main
+from ppsehr_spark.config import read_conf_files
+from ppsehr_spark.domain.knowledge.applying import apply_entries
 from ppsehr_spark.domain.notes import Span
+from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.errors import ExitCode
 from ppsehr_spark.evaluation.gold_markup import GoldNote, format_gold, split_of
 from ppsehr_spark.lake import schemas
@@ -124,6 +127,18 @@ def test_a_step_back_is_recorded_and_learning_may_begin_again(evolve: Any, lake:
     assert main(["--lake", lake.uri, "--show", "1"]) == 0
     assert "疗养所" in capsys.readouterr().out  # the one place where terms are printed, and only when asked for
     assert main(["--lake", lake.uri, "--show", "9"]) == ExitCode.USAGE
+
+
+def test_conf_with_the_version_in_force_can_be_written_for_file_mode(
+    evolve: Any, lake: Lake, gold: str, tmp_path: Path
+) -> None:
+    assert evolve("--gold", gold) == 0
+    target = tmp_path / "learned"
+    assert evolve("--export", str(target)) == 0 and evolve("--export", str(target)) == ExitCode.USAGE
+    files = read_conf_files(str(target))
+    assert "疗养所" in files["lexicons/hospital_kinds.tsv"]
+    applied = apply_entries(read_conf_files(str(tmp_path / "conf")), read_current(lake).entries)
+    assert compile_rules(files).knowledge_version == compile_rules(applied).knowledge_version
 
 
 def test_corrections_alone_teach_too(evolve: Any, lake: Lake) -> None:

@@ -70,6 +70,11 @@ def compile_evolve_prompt(files: ConfFiles) -> EvolvePrompt:
     return EvolvePrompt(prefix, body, hashlib.sha256(f"{prefix}\n{body}".encode()).hexdigest()[:16])
 
 
+def is_askable(cluster: Cluster) -> bool:
+    """True when conf has a place for what the model may answer."""
+    return bool(_writable(cluster))
+
+
 def cluster_question(prompt: EvolvePrompt, cluster: Cluster, category: Category) -> Question:
     """What do these mistakes have in common, and where should it be written? JSON with at most 4 changes."""
     names = [slot.name for slot in _writable(cluster)] + [_EXAMPLE]

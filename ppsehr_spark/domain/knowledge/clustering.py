@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ppsehr_spark.domain.knowledge.entries import Provenance
 from ppsehr_spark.domain.knowledge.evidence import EVIDENCE, find_places, is_term
@@ -17,6 +18,8 @@ from ppsehr_spark.domain.knowledge.slots import LearningPlan, Slot
 
 _SHAPE, _REST = "shape", "rest"
 _WHOLE = ("whole", "grown")
+#: Beyond so many, support is thin and counting occurrences dear.
+_MAX_CLUSTERS = 400
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,8 @@ def cluster_mistakes(
     asked = [c for c in found if c.evidence in _WHOLE and any(m.note_key in corrected for m in c.members)]
     closed = _drop_shorter(c for c in found if c.n_notes >= plan.induction.min_notes)
     bars = {MISSED: plan.induction.min_share, FALSE: 1.0}  # what a true span holds is never forbidden
-    likely = [c for c in closed if c.evidence == _SHAPE or _share(c, reviewed) >= bars[c.kind]]
-    ordered = sorted({*likely, *asked}, key=lambda c: (-c.n_notes, -len(c.members), -len(c.value), c.cluster_id))
-    return tuple(ordered)
+    likely = (c for c in sorted(closed, key=_rank) if c.evidence == _SHAPE or _share(c, reviewed) >= bars[c.kind])
+    return tuple(sorted({*islice(likely, _MAX_CLUSTERS), *asked}, key=_rank))
 
 
 def gather_rest(mistakes: Sequence[Mistake], clusters: Sequence[Cluster], plan: LearningPlan) -> tuple[Cluster, ...]:
@@ -88,10 +90,24 @@ def gather_rest(mistakes: Sequence[Mistake], clusters: Sequence[Cluster], plan: 
     for mistake in mistakes:
         if mistake not in held:
             groups.setdefault((mistake.kind, mistake.category, _REST, ""), []).append(mistake)
-    return tuple(
-        _make_cluster(key, tuple(members), plan.slots_for(category=key[1], mistake=key[0]))
-        for key, members in sorted(groups.items())
-    )
+    made = []
+    for key, members in sorted(groups.items()):
+        slots = plan.slots_for(category=key[1], mistake=key[0])
+        made.append(_make_cluster(key, tuple(members), tuple(s for s in slots if not s.only_corrected)))
+    return tuple(made)
+
+
+def pick_distinct(clusters: Iterable[Cluster], limit: int) -> list[Cluster]:
+    """The first clusters with different members: what shares two parts is one question."""
+    seen: dict[tuple[Mistake, ...], Cluster] = {}
+    for cluster in clusters:
+        seen.setdefault(cluster.members, cluster)
+    return list(seen.values())[: max(0, limit)]
+
+
+def _rank(cluster: Cluster) -> tuple[int, int, int, str]:
+    """Many notes first, then many members, then long values."""
+    return -cluster.n_notes, -len(cluster.members), -len(cluster.value), cluster.cluster_id
 
 
 def _make_cluster(key: tuple[str, str, str, str], members: tuple[Mistake, ...], slots: tuple[Slot, ...]) -> Cluster:
