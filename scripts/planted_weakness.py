@@ -52,11 +52,11 @@ def count_found(files: Mapping[str, str], entries: Sequence[KnowledgeEntry], gol
 
 
 def compare(healthy: Counter[str], weak: Counter[str], taught: Counter[str]) -> dict[str, object]:
-    """Spans lost by the weakness and won back, per category that lost any, and in all."""
+    """Spans lost by the weakness and won back, per category; no category counts for more than it had lost."""
     hurt = sorted(name for name in healthy if weak[name] < healthy[name])
     lost = {name: healthy[name] - weak[name] for name in hurt}
     won = {name: taught[name] - weak[name] for name in hurt}
-    share = sum(won.values()) / sum(lost.values()) if lost else 1.0
+    share = sum(min(won[name], lost[name]) for name in hurt) / sum(lost.values()) if lost else 1.0
     worse = {name: weak[name] - taught[name] for name in sorted(weak) if taught[name] < weak[name]}
     return {"lost": lost, "won_back": won, "share": round(share, 4), "fewer_than_before": worse}
 
