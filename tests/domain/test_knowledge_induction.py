@@ -13,7 +13,7 @@ from ppsehr_spark.domain.knowledge.entries import LEXICON, NEGATIVE, PATTERN, Kn
 from ppsehr_spark.domain.knowledge.gate import CATEGORY_FALLS, NO_GAIN, TOO_FEW_NOTES, Figures, judge_change
 from ppsehr_spark.domain.knowledge.induction import induce_entries
 from ppsehr_spark.domain.knowledge.mistakes import FALSE, MISSED, ReviewedNote, find_mistakes
-from ppsehr_spark.domain.knowledge.shapes import count_digits, expression_of, shape_of
+from ppsehr_spark.domain.knowledge.shapes import count_digits, expression_of, form_of, shape_of
 from ppsehr_spark.domain.knowledge.slots import parse_plan
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.errors import ConfigurationError
@@ -125,10 +125,27 @@ def test_shapes(surface: str, shape: str, digits: int) -> None:
     assert (shape_of(surface), count_digits(surface)) == (shape, digits)
 
 
+def test_accounts_of_one_form_become_one_expression() -> None:
+    surfaces = ["li.wei@mail.example.cn", "zhang_3@example.com"]
+    assert {form_of(s) for s in surfaces} == {"A@A"} and form_of("12-345") == ""
+    expression = expression_of(surfaces, is_bounded=True, is_form=True)
+    assert re.fullmatch(expression, "wang-xiao.ming@a-hospital.example.org") and not re.search(expression, "a@b")
+
+
+def test_a_word_that_is_listed_in_another_role_may_be_tried_in_a_new_one() -> None:
+    files = {**FILES, "lexicons/name_labels.tsv": "主任会诊\tverb\n"}
+    notes = [reviewed(key, f"请[{name}]主任会诊。", "NAME") for key, name in (("a", "王"), ("b", "李"))]
+    mistakes = find_mistakes(notes, {})
+    entries = induce_entries(cluster_mistakes(mistakes, PLAN, notes), PLAN, files)
+    tried = {e.columns for e in entries if e.text == "主任会诊"}
+    assert ("title",) in tried and ("verb",) not in tried
+
+
 def test_an_expression_holds_its_members_and_stays_linear() -> None:
     surfaces = ["1381234567", "1399999999"]
     assert all(re.fullmatch(expression_of(surfaces, is_bounded=True), s) for s in surfaces)
-    assert expression_of(["G2P1", "G3P0"], is_bounded=False) == "[A-Za-z0-9_]{4}"
+    assert expression_of(["G2P1", "G3P0"], is_bounded=False) == "[A-Za-z0-9_]{2,8}"
+    assert expression_of(["912-345", "912-3456"], is_bounded=False) == r"91[0-9]{1}\-[0-9]{3,4}"
     assert not re.search(expression_of(surfaces, is_bounded=True), "1" * 100_000)
 
 

@@ -168,7 +168,7 @@ def _read_clause(clause: str, cluster: Cluster, proposer: str, *, is_direct: boo
 
 def _writable(cluster: Cluster) -> list[Slot]:
     """Slots that take a literal term; expressions are left to induction."""
-    return [slot for slot in cluster.slots if slot.into != INTO_PATTERN and slot.evidence != "shape"]
+    return [slot for slot in cluster.slots if slot.into != INTO_PATTERN and slot.evidence not in ("shape", "form")]
 
 
 def _pick(members: Sequence[Mistake]) -> Sequence[Mistake]:

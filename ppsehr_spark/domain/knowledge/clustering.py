@@ -13,10 +13,10 @@ from itertools import islice
 
 from ppsehr_spark.domain.knowledge.entries import Provenance
 from ppsehr_spark.domain.knowledge.evidence import EVIDENCE, find_places, is_term
-from ppsehr_spark.domain.knowledge.mistakes import CORRECTIONS, FALSE, MISSED, Mistake, ReviewedNote
+from ppsehr_spark.domain.knowledge.mistakes import CORRECTIONS, FALSE, Mistake, ReviewedNote
 from ppsehr_spark.domain.knowledge.slots import LearningPlan, Slot
 
-_SHAPE, _REST = "shape", "rest"
+_SHAPES, _REST = ("shape", "form"), "rest"
 _WHOLE = ("whole", "grown")
 #: Beyond so many, support is thin and counting occurrences dear.
 _MAX_CLUSTERS = 400
@@ -71,15 +71,14 @@ def cluster_mistakes(
             if slot.only_corrected and mistake.note_key not in corrected:
                 continue
             for value in EVIDENCE[slot.evidence].read(mistake, slot.min_chars, slot.max_chars):
-                if slot.evidence == _SHAPE or is_term(value):
+                if slot.evidence in _SHAPES or is_term(value):
                     key = (mistake.kind, mistake.category, slot.evidence, value)
                     groups.setdefault(key, {})[mistake] = None
                     slots.setdefault(key, {})[slot] = None
     found = [_make_cluster(key, tuple(members), tuple(slots[key])) for key, members in groups.items()]
     asked = [c for c in found if c.evidence in _WHOLE and any(m.note_key in corrected for m in c.members)]
     closed = _drop_shorter(c for c in found if c.n_notes >= plan.induction.min_notes)
-    bars = {MISSED: plan.induction.min_share, FALSE: 1.0}  # what a true span holds is never forbidden
-    likely = (c for c in sorted(closed, key=_rank) if c.evidence == _SHAPE or _share(c, reviewed) >= bars[c.kind])
+    likely = (c for c in sorted(closed, key=_rank) if c.evidence in _SHAPES or _share(c, reviewed) >= _bar(c, plan))
     return tuple(sorted({*islice(likely, _MAX_CLUSTERS), *asked}, key=_rank))
 
 
@@ -103,6 +102,14 @@ def pick_distinct(clusters: Iterable[Cluster], limit: int) -> list[Cluster]:
     for cluster in clusters:
         seen.setdefault(cluster.members, cluster)
     return list(seen.values())[: max(0, limit)]
+
+
+def _bar(cluster: Cluster, plan: LearningPlan) -> float:
+    """Least share of a value's occurrences that must speak for it."""
+    if cluster.kind == FALSE:
+        return 1.0  # what a true span holds is never forbidden
+    general = plan.induction.min_share
+    return min((slot.min_share if slot.min_share >= 0 else general for slot in cluster.slots), default=general)
 
 
 def _rank(cluster: Cluster) -> tuple[int, int, int, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ppsehr_spark.domain.knowledge.mistakes import Mistake
-from ppsehr_spark.domain.knowledge.shapes import shape_of
+from ppsehr_spark.domain.knowledge.shapes import form_of, shape_of
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.domain.offsets import normalise_term
 
@@ -90,6 +90,13 @@ def _shape(mistake: Mistake, low: int, high: int) -> Iterator[str]:
         yield shape
 
 
+def _form(mistake: Mistake, low: int, high: int) -> Iterator[str]:
+    surface = normalise_term(mistake.text)
+    form = form_of(surface)
+    if form and low <= len(surface) <= high:
+        yield form
+
+
 def _in_span(category: str, spans: Sequence[Span], start: int, end: int) -> bool:
     return any(s.category == category and s.start <= start and end <= s.end for s in spans)
 
@@ -119,6 +126,7 @@ EVIDENCE: dict[str, Evidence] = {
     "after": Evidence(_after, _follows_span),
     "grown": Evidence(_grown, _outside),
     "shape": Evidence(_shape, _in_span),
+    "form": Evidence(_form, _in_span),
 }
 
 

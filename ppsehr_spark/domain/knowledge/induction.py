@@ -29,7 +29,7 @@ def induce_entries(clusters: Sequence[Cluster], plan: LearningPlan, files: ConfF
     for cluster in clusters:
         for slot in cluster.slots:
             for entry in _fill_slot(cluster, slot, plan.induction.confidence):
-                if entry.text not in listed.get(entry.file, ()):
+                if (entry.text, *entry.columns) not in listed.get(entry.file, ()):
                     found.setdefault(entry.entry_id, entry)
     return tuple(found.values())[: plan.induction.max_proposals]
 
@@ -44,7 +44,7 @@ def make_entry(cluster: Cluster, slot: Slot, *, term: str, columns: Sequence[str
 
 
 def _fill_slot(cluster: Cluster, slot: Slot, confidence: float) -> Iterator[KnowledgeEntry]:
-    if cluster.evidence != "shape":
+    if cluster.evidence not in ("shape", "form"):
         for columns in slot.columns:
             yield make_entry(cluster, slot, term=cluster.value, columns=columns, proposer=INDUCTION)
     elif slot.into == INTO_PATTERN:
@@ -77,7 +77,7 @@ def _patterns(cluster: Cluster, confidence: float) -> Iterator[KnowledgeEntry]:
 
 def _pattern(cluster: Cluster, members: Sequence[Mistake], label: str, confidence: float) -> KnowledgeEntry:
     surfaces = [normalise_term(m.text) for m in members]
-    body = expression_of(surfaces, is_bounded=True)
+    body = expression_of(surfaces, is_bounded=True, is_form=cluster.evidence == "form")
     text = f"{normalise_term(label)}[ :(]{{0,3}}(?P<span>{body})" if label else body
     digits = min(map(count_digits, surfaces))
     columns = (str(confidence), str(digits if digits >= 5 else 0))
@@ -88,6 +88,6 @@ def _hanzi_runs(shape: str) -> list[str]:
     return "".join(c if "\u4e00" <= c <= "\u9fff" else " " for c in shape).split()
 
 
-def _listed(text: str) -> frozenset[str]:
-    """First columns of a lexicon."""
-    return frozenset(line.split("\t")[0] for line in text.split("\n") if line and not line.startswith("#"))
+def _listed(text: str) -> frozenset[tuple[str, ...]]:
+    """Rows of a lexicon; the same word in another role is another row."""
+    return frozenset(tuple(line.split("\t")) for line in text.split("\n") if line and not line.startswith("#"))

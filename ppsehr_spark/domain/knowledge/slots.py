@@ -50,6 +50,7 @@ class Slot:
         into: a lexicon below ``conf/``, ``pattern``, ``negative``, or ``term`` (a word list of the category's own).
         columns: alternatives for the further columns of the row; one proposal each.
         min_chars, max_chars: length of the term in code points.
+        min_share: in place of ``induction.min_share``; negative stands for that one.
         only_corrected: only spans that a person corrected fill it, not gold.
     """
 
@@ -62,6 +63,7 @@ class Slot:
     min_chars: int = 2
     max_chars: int = 8
     only_corrected: bool = False
+    min_share: float = -1.0
 
 
 @dataclass(frozen=True)
