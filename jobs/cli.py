@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "protect": ("ppsehr_spark.service.file_mode:protect", "rewrite a file of notes under a policy, no lake"),
     "preview": ("ppsehr_spark.service.preview:main", "show one note with its spans, tiers and reasons"),
     "evaluate": ("ppsehr_spark.service.evaluation:main", "score predicted spans against gold"),
+    "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
@@ -35,6 +36,7 @@ _EXAMPLES = """examples:
   ppsehr protect notes.jsonl --spans spans.jsonl --policy research --out protected.jsonl
   ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl
   ppsehr preview --note note.txt --html note.html
+  ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
   ppsehr evolve --lake .state/lake --gold tests/data/gold
   ppsehr conf check
 every subcommand has its own --help"""

@@ -7,6 +7,7 @@ made or judged, Ray (``evolve_model``). No text and no term leaves but into phi.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -227,10 +228,15 @@ def _record(
         "n_proposals": len(found.trials),
         "n_ungrounded": ungrounded,
         "n_accepted": len(found.accepted),
+        **{f"n_{outcome.lower()}": n for outcome, n in sorted(_refusals(found.trials).items())},
         "macro_before": round(found.before.macro, 4),
         "macro_after": round(found.after.macro, 4),
         **_touched(touched),
     }
+
+
+def _refusals(trials: Sequence[Trial]) -> Counter[str]:
+    return Counter(trial.verdict.outcome for trial in trials if not trial.verdict.is_accepted)
 
 
 def _measured(lesson: Lesson, found: SearchResult) -> dict[str, Any]:
