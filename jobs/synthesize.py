@@ -52,7 +52,6 @@ STAGE = Stage(
     plan=_plan,
     writes=(schemas.SYNTHETIC_PATIENTS, schemas.SYNTHETIC_ENCOUNTERS, schemas.SYNTHETIC_NOTES),
     example="python jobs/synthesize.py --lake .state/lake --set synthesize.n_patients=50",
-    uses_knowledge=True,
 )
 
 if __name__ == "__main__":
