@@ -231,9 +231,10 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
 
 
 def _is_done(context: RunContext, fingerprint: str) -> bool:
-    runs = context.lake.read(schemas.RUNS, ["stage", "fingerprint", "status"])
-    wanted = {"stage": context.stage, "fingerprint": fingerprint, "status": "ok"}
-    return wanted in runs.to_pylist()
+    """True when the stage's last run had the same inputs and finished; what an older one wrote is written over."""
+    runs = context.lake.read(schemas.RUNS, ["stage", "fingerprint", "status", "started_at"]).to_pylist()
+    last = max((run for run in runs if run["stage"] == context.stage), key=lambda run: run["started_at"], default=None)
+    return last is not None and (last["fingerprint"], last["status"]) == (fingerprint, "ok")
 
 
 def _check_identity(context: RunContext) -> None:

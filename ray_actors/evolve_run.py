@@ -36,6 +36,7 @@ from ppsehr_spark.lake.knowledge_store import (
     KnowledgeVersion,
     append_row,
     find_version,
+    list_withdrawn,
     read_current,
     trial_row,
 )
@@ -46,9 +47,13 @@ from ray_actors.evolve_model import ModelDoor, open_model
 
 @dataclass(frozen=True)
 class Lesson:
-    """What there is to learn from: reviewed notes, what the engine in force makes of them, and the clusters."""
+    """What there is to learn from: reviewed notes, what the engine in force makes of them, and the clusters.
+
+    ``withdrawn`` are categories and wordings that people took back: they are not proposed again.
+    """
 
     current: KnowledgeVersion
+    withdrawn: frozenset[tuple[str, str]]
     corrected: CorrectedNotes
     reviewed: tuple[ReviewedNote, ...]
     measured: Measured
@@ -74,7 +79,8 @@ def prepare_lesson(lake: Lake, settings: Settings, gold: Sequence[ReviewedNote])
     measured = measure_entries(settings.files, current.entries, reviewed)
     mistakes = find_mistakes(reviewed, measured.predicted)
     plan = parse_plan(settings.files)
-    return Lesson(current, corrected, reviewed, measured, mistakes, plan, cluster_mistakes(mistakes, plan, reviewed))
+    clusters = cluster_mistakes(mistakes, plan, reviewed)
+    return Lesson(current, list_withdrawn(lake), corrected, reviewed, measured, mistakes, plan, clusters)
 
 
 def describe_lesson(lesson: Lesson, settings: Settings) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def describe_lesson(lesson: Lesson, settings: Settings) -> dict[str, Any]:
         "n_corrected": len(lesson.corrected.notes),
         "n_stale_corrections": lesson.corrected.n_stale,
         "n_conflicts": len(lesson.corrected.conflicts),
+        "n_withdrawn": len(lesson.withdrawn),
         "n_mistakes": len(lesson.mistakes),
         "n_clusters": len(lesson.clusters),
         "n_induced": len(entries),
@@ -95,7 +102,8 @@ def describe_lesson(lesson: Lesson, settings: Settings) -> dict[str, Any]:
 
 def fingerprint_lesson(lake: Lake, gold: Sequence[ReviewedNote]) -> object:
     """What a run depends on beside corrections and conf: entries in force and gold."""
-    return {"in_force": [e.entry_id for e in read_current(lake).entries], "gold": hash_values(_said(gold))}
+    in_force = [entry.entry_id for entry in read_current(lake).entries]
+    return {"in_force": in_force, "withdrawn": sorted(list_withdrawn(lake)), "gold": hash_values(_said(gold))}
 
 
 def evolve_lake(
@@ -160,7 +168,11 @@ def _search(
     """Rules first, by the rules alone; then prompts over them, by the whole cascade."""
     files, current, min_notes = settings.files, lesson.current.entries, lesson.plan.induction.min_notes
     in_force = {entry.entry_id for entry in current}
-    fresh = [entry for entry in proposals if entry.entry_id not in in_force]
+    fresh = [
+        entry
+        for entry in proposals
+        if entry.entry_id not in in_force and (entry.category, entry.text) not in lesson.withdrawn
+    ]
     rules = [entry for entry in fresh if entry.kind in RULE_KINDS]
     prompts = [entry for entry in fresh if entry.kind not in RULE_KINDS]
     progress.total = len(rules)

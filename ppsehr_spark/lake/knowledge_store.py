@@ -65,6 +65,21 @@ def find_version(lake: Lake, version: int) -> KnowledgeVersion:
     return version_of(rows[-1]) if rows else KnowledgeVersion()
 
 
+def list_withdrawn(lake: Lake) -> frozenset[tuple[str, str]]:
+    """(category, wording) of what a step back took out of force, in whatever role.
+
+    It returns only by a step to a version that has it.
+    """
+    withdrawn: set[tuple[str, str]] = set()
+    before: set[tuple[str, str]] = set()
+    for row in read_history(lake):
+        now = {(entry["category"], entry["text"]) for entry in row["entries"] or ()}
+        withdrawn |= before - now if row["action"] == ROLLBACK else set()
+        withdrawn -= now
+        before = now
+    return frozenset(withdrawn)
+
+
 def version_of(row: Mapping[str, Any]) -> KnowledgeVersion:
     """The version in force after a row."""
     entries = tuple(entry_from_plain(entry) for entry in row["entries"] or ())

@@ -118,6 +118,8 @@ def test_a_step_back_is_recorded_and_learning_may_begin_again(evolve: Any, lake:
     assert evolve("--gold", gold) == 0
     assert evolve("--rollback", "0") == 0 and read_current(lake).entries == ()
     assert read_history(lake)[-1]["n_touched_notes"] == 3
+    assert evolve("--gold", gold) == 0 and read_current(lake).version == 0  # what was taken back is not learned again
+    assert "n_withdrawn=2" in capsys.readouterr().err
     assert evolve("--rollback", "1") == 0 and read_current(lake).version == 1
     assert evolve("--rollback", "7") == ExitCode.USAGE
     capsys.readouterr()
@@ -234,4 +236,4 @@ def test_a_new_version_and_a_step_back_change_what_a_finished_stage_depends_on(
     for run_id, change in (("a", []), ("b", []), ("c", ["--gold", gold]), ("d", []), ("e", ["--rollback", "0"])):
         assert not change or evolve(*change) == 0
         assert run_job(stage, [*common, "--run-id", run_id]) == 0
-    assert ran == ["a", "c"]  # b and d: nothing new; e: conf alone, as in a
+    assert ran == ["a", "c", "e"]  # b and d: nothing new; e: conf alone as in a, but the tables are those of c

@@ -22,6 +22,7 @@ from ppsehr_spark.lake.knowledge_store import (
     KnowledgeVersion,
     append_row,
     find_version,
+    list_withdrawn,
     read_current,
     read_history,
     with_knowledge,
@@ -73,6 +74,17 @@ def test_a_step_back_is_a_row_and_the_next_version_has_a_new_number(lake: Lake) 
     with pytest.raises(UsageError, match="KNOWLEDGE_VERSION"):
         find_version(lake, 9)
     assert find_version(lake, 0).entries == ()
+
+
+def test_what_people_took_back_is_withdrawn_until_they_step_to_it_again(lake: Lake) -> None:
+    add(lake, YAWS)
+    add(lake, YAWS, PINTA)
+    add(lake, YAWS, action=ROLLBACK, version=1)
+    assert list_withdrawn(lake) == {("STD", "品他病")}
+    add(lake, action=ROLLBACK, version=0)
+    assert list_withdrawn(lake) == {("STD", "品他病"), ("STD", "雅司病")}
+    add(lake, YAWS, PINTA, action=ROLLBACK, version=2)
+    assert list_withdrawn(lake) == frozenset()
 
 
 def test_of_two_writers_on_the_same_history_one_is_told(lake: Lake) -> None:
