@@ -25,18 +25,26 @@ from ppsehr_spark.lake.knowledge_store import read_current
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import run_job
 
-#: Lexicon -> rows that hold one of these are taken out; category -> ``[[pattern]]`` of that id is taken out.
-TERMS = {"lexicons/hospital_kinds.tsv": ("卫生", "保健"), "lexicons/std_terms.tsv": ("HIV",)}
-RULES = {"categories/CONTACT.toml": "mobile"}
+#: Name -> lexicon rows that match are taken out, and of a category the ``[[pattern]]`` of that id.
+WEAKNESSES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "places": (
+        {"lexicons/hospital_kinds.tsv": "卫生|保健", "lexicons/std_terms.tsv": "HIV"},
+        {"categories/CONTACT.toml": "mobile"},
+    ),
+    "labels": ({"lexicons/name_labels.tsv": r"\tlabel$"}, {"categories/CONTACT.toml": "email"}),
+    "titles": ({"lexicons/name_labels.tsv": r"\ttitle$"}, {"categories/CONTACT.toml": "landline"}),
+    "pregnancy": ({"lexicons/pregnancy_terms.tsv": "流产|HCG"}, {"categories/ID.toml": "form"}),
+}
 
 
-def weaken(files: Mapping[str, str]) -> dict[str, str]:
+def weaken(files: Mapping[str, str], weakness: str = "places") -> dict[str, str]:
     """Conf without the planted rows and rule."""
     weak = dict(files)
-    for path, words in TERMS.items():
+    terms, rules = WEAKNESSES[weakness]
+    for path, wanted in terms.items():
         rows = weak[path].split("\n")
-        weak[path] = "\n".join(r for r in rows if r.startswith("#") or not any(word in r for word in words))
-    for path, rule in RULES.items():
+        weak[path] = "\n".join(row for row in rows if row.startswith("#") or not re.search(wanted, row))
+    for path, rule in rules.items():
         parts = re.split(r"(?m)^(?=\[\[pattern\]\])", weak[path])
         weak[path] = "".join(part for part in parts if f'id = "{rule}"' not in part)
     return weak
@@ -66,13 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True, type=Path, help="folder for the weakened conf and the lake; made anew")
     parser.add_argument("--gold", default="tests/data/gold", help="gold folder; dev half learns, test half measures")
+    parser.add_argument("--weakness", default="places", choices=list(WEAKNESSES), help="what is taken out")
     parser.add_argument("--engine", default="none", help="evolve.engine: none, vllm, transformers, openai")
     parser.add_argument("--profile", default="laptop", help="conf/profiles/NAME.toml")
     parser.add_argument("--no-induction", action="store_true", help="the model alone proposes")
     options = parser.parse_args(argv)
     shutil.rmtree(options.work, ignore_errors=True)
     files = read_conf_files()
-    planted = weaken(files)
+    planted = weaken(files, options.weakness)
     if options.no_induction:
         planted["knowledge.toml"] = re.sub(r"(?m)^max_proposals = \d+", "max_proposals = 0", planted["knowledge.toml"])
     for path, text in planted.items():
@@ -87,7 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     entries = read_current(Lake(lake)).entries
     counts = [count_found(*case, options.gold) for case in ((files, ()), (planted, ()), (planted, entries))]
-    print(json.dumps({"engine": options.engine, "n_entries": len(entries), **compare(*counts)}, ensure_ascii=False))
+    print(
+        json.dumps(
+            {"weakness": options.weakness, "engine": options.engine, "n_entries": len(entries), **compare(*counts)},
+            ensure_ascii=False,
+        )
+    )
     return 0
 
 
