@@ -174,7 +174,7 @@ def _search(
         if entry.entry_id not in in_force and (entry.category, entry.text) not in lesson.withdrawn
     ]
     rules = [entry for entry in fresh if entry.kind in RULE_KINDS]
-    prompts = [entry for entry in fresh if entry.kind not in RULE_KINDS]
+    prompts = _take_turns([entry for entry in fresh if entry.kind not in RULE_KINDS])
     progress.total = len(rules)
 
     def measure(entries: Sequence[KnowledgeEntry]) -> Figures:
@@ -190,6 +190,16 @@ def _search(
     unscored = [Trial(e, ALONE, found.after, None, Verdict(NOT_SCORED)) for e in prompts[len(tried) :]]
     accepted = (*found.accepted, *(t.entry for t in judged if t.verdict.is_accepted))
     return replace(found, accepted=accepted, trials=(*found.trials, *judged, *unscored))
+
+
+def _take_turns(entries: Sequence[KnowledgeEntry]) -> list[KnowledgeEntry]:
+    """One of each category, then the second of each: few trials reach many categories."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for entry in entries:
+        ranked.append((turns[entry.category], entry))
+        turns[entry.category] += 1
+    return [entry for _, entry in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _search_prompts(

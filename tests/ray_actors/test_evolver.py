@@ -12,7 +12,7 @@ import pytest
 
 import ray_actors.evolve_run as evolve_run
 from ppsehr_spark.config import Settings, load_settings, settings_from_json
-from ppsehr_spark.domain.knowledge.entries import CLAUSE, EXEMPLAR, RULE_KINDS
+from ppsehr_spark.domain.knowledge.entries import CLAUSE, EXEMPLAR, RULE_KINDS, KnowledgeEntry
 from ppsehr_spark.domain.knowledge.mistakes import ReviewedNote
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.prompting import Question
@@ -207,6 +207,11 @@ def test_prompts_beyond_the_budget_are_refused_and_said_so(
     run(lake, settings, doubtful_reviewed())
     (row,) = read_history(lake)
     assert {t["outcome"] for t in row["trials"] if t["kind"] == CLAUSE} == {"NOT_SCORED"}
+
+
+def test_few_prompt_trials_reach_many_categories() -> None:
+    entries = [KnowledgeEntry(CLAUSE, category, text) for category, text in (("A", "1"), ("A", "2"), ("B", "3"))]
+    assert [entry.text for entry in evolve_run._take_turns(entries)] == ["1", "3", "2"]
 
 
 def test_no_engine_opens_nothing(key_file: str) -> None:
