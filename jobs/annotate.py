@@ -35,6 +35,7 @@ STAGE = Stage(
     plan=_plan,
     writes=(schemas.SEGMENT_ANNOTATIONS, schemas.DEAD_LETTERS),
     example="python jobs/annotate.py --lake .state/lake --set annotate.token_budget=20000",
+    uses_knowledge=True,
 )
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "preview": ("ppsehr_spark.service.preview:main", "show one note with its spans, tiers and reasons"),
     "evaluate": ("ppsehr_spark.service.evaluation:main", "score predicted spans against gold"),
     "review": ("ppsehr_spark.service.review:main", "draw a sample for people to read; bound the notes that leak"),
+    "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
+    "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -36,6 +38,8 @@ _EXAMPLES = """examples:
   ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl
   ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv
   ppsehr preview --note note.txt --html note.html
+  ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
+  ppsehr evolve --lake .state/lake --gold tests/data/gold
   ppsehr conf check
 every subcommand has its own --help"""
 

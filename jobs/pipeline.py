@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ppsehr_spark.config import load_settings
 from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError, UsageError
+from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.summary import render_summary, summarise_lake
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import new_run_id
@@ -110,7 +111,8 @@ def _run(options: argparse.Namespace) -> int:
             return stage_code
         code = max(code, stage_code)
     if not options.dry_run:
-        print(render_summary(summarise_lake(Lake(options.lake), settings), as_json=options.json))
+        lake = Lake(options.lake)
+        print(render_summary(summarise_lake(lake, with_knowledge(lake, settings)), as_json=options.json))
         print(f"pipeline: run {run_id} took {time.monotonic() - started:.0f} s", file=sys.stderr)
     return code
 

@@ -51,6 +51,7 @@ STAGE = Stage(
     fingerprint=_fingerprint,
     writes=tuple(spec for spec in schemas.TABLES.values() if spec.writer == "publish"),
     example="python jobs/publish.py --lake .state/lake --canaries .state/source/canaries.txt",
+    uses_knowledge=True,
 )
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.knowledge_scope import list_touches
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
 from ppsehr_spark.spark.notes.tiering import tier_notes
 from ppsehr_spark.spark.session import open_session
@@ -12,7 +13,9 @@ from ppsehr_spark.spark.session import open_session
 
 def _body(context: RunContext) -> StageResult:
     spark = open_session("tier")
-    return StageResult(tier_notes(spark, context.lake, settings=context.settings, run_id=context.run_id))
+    equivalent = list_touches(context.lake, context.conf)
+    counts = tier_notes(spark, context.lake, settings=context.settings, run_id=context.run_id, equivalent=equivalent)
+    return StageResult(counts)
 
 
 STAGE = Stage(
@@ -25,6 +28,7 @@ STAGE = Stage(
     writes=(schemas.ANNOTATIONS,),
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/tier.py "
     "--lake .state/lake",
+    uses_knowledge=True,
 )
 
 if __name__ == "__main__":

@@ -148,6 +148,20 @@ class SynthesizeSettings:
 
 
 @dataclass(frozen=True)
+class EvolveSettings:
+    """Who proposes knowledge beside induction (``none``: nobody), its token budget, and how much it is asked."""
+
+    engine: str = "vllm"
+    token_budget: int = 60_000
+    max_clusters: int = 24
+    max_prompt_trials: int = 4
+    n_actors: int = 1
+    cpus_per_actor: float = 1.0
+    gpus_per_actor: float = 0.0
+    call_timeout_s: float = 1_800.0
+
+
+@dataclass(frozen=True)
 class PublishSettings:
     """Gates of a release: shares of notes still let through, and the bars for synthetic data."""
 
@@ -179,6 +193,7 @@ class Settings:
     train: TrainSettings = TrainSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
     publish: PublishSettings = PublishSettings()
+    evolve: EvolveSettings = EvolveSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -26,10 +26,12 @@ from tqdm import tqdm
 from ppsehr_spark import __version__
 from ppsehr_spark.config import Settings, hash_values, load_settings
 from ppsehr_spark.domain.identity import create_key, key_fingerprint, load_key
+from ppsehr_spark.domain.taxonomy import ConfFiles
 from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import append_entry
 from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
@@ -47,6 +49,7 @@ class RunContext:
         lake: the lake that ``--lake`` names.
         run_id: one id for all stages of a pipeline run.
         arguments: the job's own arguments.
+        conf: conf files as they lie on disk, without the knowledge base.
     """
 
     stage: str
@@ -54,6 +57,7 @@ class RunContext:
     lake: Lake
     run_id: str
     arguments: argparse.Namespace
+    conf: ConfFiles = field(default_factory=dict)
 
     def progress(self, total: int | None = None, *, unit: str) -> Any:
         """A tqdm bar on stderr, off when stderr is not a terminal."""
@@ -84,6 +88,7 @@ class Stage:
         plan: for ``--dry-run``: what would be done, as names and figures.
         writes: tables the job writes; it is their one writer.
         example: command line for ``--help``.
+        uses_knowledge: the version of phi.knowledge in force is laid over conf, so a new one changes the fingerprint.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Stage:
     plan: Callable[[RunContext], Mapping[str, object]] | None = None
     writes: tuple[TableSpec, ...] = ()
     example: str = ""
+    uses_knowledge: bool = False
 
 
 def run_job(stage: Stage, argv: Sequence[str] | None = None) -> int:
@@ -156,8 +162,9 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
 
 
 def _run(stage: Stage, options: argparse.Namespace) -> int:
-    settings = load_settings(options.profile, options.set, options.conf)
-    context = RunContext(stage.name, settings, Lake(options.lake), options.run_id or new_run_id(), options)
+    plain, lake = load_settings(options.profile, options.set, options.conf), Lake(options.lake)
+    settings = with_knowledge(lake, plain) if stage.uses_knowledge else plain
+    context = RunContext(stage.name, settings, lake, options.run_id or new_run_id(), options, plain.files)
     if options.dry_run:
         writes = [spec.full_name for spec in stage.writes]
         plan = {"stage": stage.name, "inputs": _versions(stage, context.lake), "writes": writes}
@@ -224,9 +231,10 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
 
 
 def _is_done(context: RunContext, fingerprint: str) -> bool:
-    runs = context.lake.read(schemas.RUNS, ["stage", "fingerprint", "status"])
-    wanted = {"stage": context.stage, "fingerprint": fingerprint, "status": "ok"}
-    return wanted in runs.to_pylist()
+    """True when the stage's last run had the same inputs and finished; what an older one wrote is written over."""
+    runs = context.lake.read(schemas.RUNS, ["stage", "fingerprint", "status", "started_at"]).to_pylist()
+    last = max((run for run in runs if run["stage"] == context.stage), key=lambda run: run["started_at"], default=None)
+    return last is not None and (last["fingerprint"], last["status"]) == (fingerprint, "ok")
 
 
 def _check_identity(context: RunContext) -> None:

@@ -56,8 +56,8 @@ _Ask = tuple[Segment, list[Question] | None]
 class Annotator:
     """Holds one loaded engine for as long as it lives."""
 
-    def __init__(self, settings_json: str) -> None:
-        """Load the engine that ``annotate.engine`` names.
+    def __init__(self, settings_json: str, *, engine: Engine | None = None) -> None:
+        """Load the engine that ``annotate.engine`` names, or use one that is loaded already.
 
         Raises:
             ConfigurationError: settings, prompts or engine options are wrong.
@@ -70,7 +70,8 @@ class Annotator:
         default = settings.annotate.judge_accept_logit
         self._accept_logits = {name: self._book.accept_logits.get(name, default) for name in self._book.names}
         self._priority = category_priority(categories)
-        self._engine: Engine = load_engine(settings.annotate.engine, settings.engine.get(settings.annotate.engine, {}))
+        name = settings.annotate.engine
+        self._engine: Engine = engine or load_engine(name, settings.engine.get(name, {}))
         self._known_prefixes: set[str] = set()
 
     def describe(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ppsehr_spark.lake import schemas, statistics_schemas
+from ppsehr_spark.lake import knowledge_schemas, schemas, statistics_schemas
 from ppsehr_spark.lake.schemas import TABLES, TableSpec
 from ppsehr_spark.lake.view_specs import VIEWS
 from ppsehr_spark.lake.views import duckdb_script, spark_tables_script, spark_type, spark_views_script
@@ -31,7 +31,7 @@ _TABLES_HEAD = (
 )
 _STRUCTS = {
     name: value
-    for name, value in sorted({**vars(schemas), **vars(statistics_schemas)}.items())
+    for name, value in sorted({**vars(schemas), **vars(statistics_schemas), **vars(knowledge_schemas)}.items())
     if name.isupper() and isinstance(value, pa.StructType)
 }
 

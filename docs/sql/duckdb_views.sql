@@ -63,6 +63,9 @@ SELECT * FROM delta_scan('${lake}/control/privacy_ledger');
 CREATE OR REPLACE VIEW control.lake_info AS
 SELECT * FROM delta_scan('${lake}/control/lake_info');
 
+CREATE OR REPLACE VIEW phi.knowledge AS
+SELECT * FROM delta_scan('${lake}/phi/knowledge');
+
 CREATE OR REPLACE VIEW protected.dp_statistics AS
 SELECT * FROM delta_scan('${lake}/protected/dp_statistics');
 

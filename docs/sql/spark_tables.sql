@@ -377,6 +377,40 @@ TBLPROPERTIES (
   'ppsehr.schemaVersion' = '1'
 );
 
+CREATE TABLE IF NOT EXISTS phi.knowledge (
+  `sequence` BIGINT NOT NULL COMMENT 'position in the history, from 1',
+  `action` STRING NOT NULL COMMENT 'version, refusal or rollback',
+  `version` INT COMMENT 'version in force after this row; 0 is conf alone',
+  `entries` ARRAY<STRUCT<`entry_id`: STRING, `kind`: STRING, `category`: STRING, `text`: STRING, `file`: STRING, `columns`: ARRAY<STRING>, `is_yes`: BOOLEAN, `proposer`: STRING, `cluster_id`: STRING, `n_mistakes`: INT, `note_keys`: ARRAY<STRING>, `run_id`: STRING, `made_at`: STRING, `f1_before`: DOUBLE, `f1_after`: DOUBLE>> COMMENT 'all entries in force after this row, in order',
+  `trials` ARRAY<STRUCT<`entry_id`: STRING, `kind`: STRING, `category`: STRING, `text`: STRING, `file`: STRING, `columns`: ARRAY<STRING>, `is_yes`: BOOLEAN, `proposer`: STRING, `cluster_id`: STRING, `n_mistakes`: INT, `note_keys`: ARRAY<STRING>, `run_id`: STRING, `made_at`: STRING, `f1_before`: DOUBLE, `f1_after`: DOUBLE, `stage`: STRING, `outcome`: STRING, `fallen`: ARRAY<STRING>, `macro_before`: DOUBLE, `macro_after`: DOUBLE, `figures_after`: STRING>> COMMENT 'proposals of this run with the gate\'s word on each',
+  `conf_version` STRING COMMENT 'knowledge version of conf alone, under which it was scored',
+  `knowledge_version` STRING COMMENT 'knowledge version of conf with the entries',
+  `reviewed_hash` STRING COMMENT 'hash of the reviewed notes that were scored',
+  `n_reviewed` INT COMMENT 'reviewed notes that were scored',
+  `n_mistakes` INT COMMENT 'spans missed or false before',
+  `n_clusters` INT COMMENT 'clusters of mistakes',
+  `conflicts` ARRAY<STRING> COMMENT 'keys of corrections that contradict one another; not used',
+  `macro_before` DOUBLE COMMENT 'macro F1 on the scored notes before, 0 to 1',
+  `macro_after` DOUBLE COMMENT 'macro F1 on the scored notes after, 0 to 1',
+  `figures` STRING COMMENT 'F1 per category before and after, as JSON',
+  `n_touched_notes` BIGINT COMMENT 'notes of the lake that this row can change',
+  `n_notes` BIGINT COMMENT 'notes of the lake',
+  `n_asked_again` BIGINT COMMENT 'segments that would be asked otherwise under the new prompts',
+  `engine` STRING COMMENT 'engine name',
+  `model` STRING COMMENT 'model name and fingerprint',
+  `prompt_version` STRING COMMENT 'hash of the prompt files',
+  `made_at` TIMESTAMP COMMENT 'when',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'versions of the knowledge base, refusals and steps back; the last one counts | 知识库'
+LOCATION '${lake}/phi/knowledge'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'sequence,version',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '1'
+);
+
 CREATE TABLE IF NOT EXISTS protected.dp_statistics (
   `ask_id` STRING NOT NULL COMMENT 'hash of question and table versions; the run of the ledger',
   `query` STRING NOT NULL COMMENT 'name of the release in conf/releases.toml',

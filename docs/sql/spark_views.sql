@@ -63,6 +63,9 @@ SELECT * FROM delta.`${lake}/control/privacy_ledger`;
 CREATE OR REPLACE VIEW control.lake_info COMMENT 'schema version and identity-key fingerprint of the lake | 数据湖信息' AS
 SELECT * FROM delta.`${lake}/control/lake_info`;
 
+CREATE OR REPLACE VIEW phi.knowledge COMMENT 'versions of the knowledge base, refusals and steps back; the last one counts | 知识库' AS
+SELECT * FROM delta.`${lake}/phi/knowledge`;
+
 CREATE OR REPLACE VIEW protected.dp_statistics COMMENT 'patient-level DP statistics, one row per cell | 差分隐私统计' AS
 SELECT * FROM delta.`${lake}/protected/dp_statistics`;
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ppsehr_spark.lake import statistics_schemas, synthesis_schemas
+from ppsehr_spark.lake import knowledge_schemas, statistics_schemas, synthesis_schemas
+from ppsehr_spark.lake.knowledge_schemas import KNOWLEDGE as KNOWLEDGE
 from ppsehr_spark.lake.statistics_schemas import DP_STATISTICS as DP_STATISTICS
 from ppsehr_spark.lake.statistics_schemas import DRIFT_SKETCHES as DRIFT_SKETCHES
 from ppsehr_spark.lake.statistics_schemas import EVALUATIONS as EVALUATIONS
@@ -365,6 +366,6 @@ TABLES: dict[str, TableSpec] = {
     for spec in (
         PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS, SEGMENT_ANNOTATIONS,
         DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, AUDIT_LOG,
-        PRIVACY_LEDGER, LAKE_INFO, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
+        PRIVACY_LEDGER, LAKE_INFO, *knowledge_schemas.SPECS, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
     )
 }  # fmt: skip

@@ -15,6 +15,8 @@ from functools import partial
 
 from ppsehr_spark.config import load_settings, read_conf_files
 from ppsehr_spark.domain.codelists import load_codelists
+from ppsehr_spark.domain.knowledge.asking import compile_evolve_prompt
+from ppsehr_spark.domain.knowledge.slots import parse_plan
 from ppsehr_spark.domain.prompting import compile_prompts
 from ppsehr_spark.domain.protection.fiction import load_fiction
 from ppsehr_spark.domain.protection.policy import check_fallbacks, load_policies
@@ -96,6 +98,8 @@ def _check_meaning(files: ConfFiles) -> list[Finding]:
         findings += _try(files, lambda: TierRules(files))
         findings += _try(files, lambda: compile_rules(files))
         findings += _try(files, lambda: compile_prompts(files, load_categories(files)))
+        findings += _try(files, lambda: compile_evolve_prompt(files))
+        findings += _try(files, lambda: parse_plan(files))
         findings += _check_policy_names(files)
     return findings
 

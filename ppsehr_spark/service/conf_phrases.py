@@ -36,6 +36,8 @@ _CODES = {
     "RECORD_MODEL": "记录模型的设置有误",
     "NARRATIVE_FORM": "合成病历的格式有误",
     "NARRATIVE_PROMPT": "合成病历的提示词有误",
+    "KNOWLEDGE_FILE": "知识库的学习范围有误",
+    "KNOWLEDGE_ENTRY": "知识库的条目在 conf 里已没有位置",
     "SEGMENT_SIZE": "片段长度与重叠的设置互相矛盾",
 }
 #: English hints of the core -> Chinese; the rest of a hint (names to choose from) is kept.
@@ -44,6 +46,8 @@ _HINTS = (
     (r"^unknown key$", "不认识的键"),
     (r"^unknown or missing key$", "有不认识的键，或缺少 id、regex、confidence"),
     (r"^is required$", "必须填写"),
+    (r"^is required: ", "必须填写："),
+    (r"^no such file in categories/$", "categories/ 下没有这个类别"),
     (r"^must equal the file name$", "必须与文件名相同"),
     (r"^must be (a )?str$", "应为字符串（加引号）"),
     (r"^must be int$", "应为整数"),

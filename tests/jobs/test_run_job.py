@@ -46,6 +46,14 @@ def test_a_changed_setting_runs_only_the_stages_that_depend_on_it(arguments: lis
     assert len(calls) == 2
 
 
+def test_a_setting_changed_back_runs_again_because_the_tables_are_the_other_ones(arguments: list[str]) -> None:
+    calls: list[str] = []
+    stage = _stage(lambda context: calls.append("ran") or StageResult(), conf_sections=("partition",))
+    for extra in ([], ["--set", "partition.unit_tokens=99"], [], []):
+        assert run_job(stage, [*arguments, *extra]) == 0
+    assert len(calls) == 3
+
+
 def test_a_partial_result_has_its_own_exit_code_and_is_tried_again(arguments: list[str]) -> None:
     stage = _stage(lambda context: StageResult({}, is_partial=True))
     assert [run_job(stage, arguments), run_job(stage, arguments)] == [ExitCode.PARTIAL, ExitCode.PARTIAL]

@@ -46,6 +46,8 @@ def test_shipped_conf_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("categories/NAME.toml", "is_direct_identifier = true", "is_direct_identifier = 'yes'"),
         ("categories/NAME.toml", "is_direct_identifier", "is_direkt"),
+        ("knowledge.toml", 'evidence = "tail"', 'evidence = "tale"'),
+        ("knowledge.toml", 'category = "ID"', 'category = "IDENTITY"'),
         ("categories/CONTACT.toml", 'surrogate = "phone"', 'surrogate = "telephon"'),
         ("categories/NAME.toml", "keep_from = ", "keep_to = "),
         ("categories/NAME.toml", "accept_at = ", 'model_tasks = ["decide"]\naccept_at = '),

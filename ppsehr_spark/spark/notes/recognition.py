@@ -5,7 +5,7 @@ Knows: phi.notes in, phi.rule_annotations and phi.segments out. Must not know: h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pyspark.storagelevel import StorageLevel
 
 from ppsehr_spark.config import Settings
 from ppsehr_spark.domain.identity import load_key
+from ppsehr_spark.domain.knowledge.touching import Touch
 from ppsehr_spark.domain.rules import RuleEngine, compile_rules
 from ppsehr_spark.domain.segments import Segment, plan_segments
 from ppsehr_spark.domain.tagging import Tagger
@@ -35,13 +36,22 @@ _RECOGNISED = pa.schema(
         pa.field("contents", pa.list_(_CONTENT)),
     ]
 )
+#: What one text of one note is known by.
+_PLACE = ["note_key", "text_hash"]
+_PLACE_SCHEMA = pa.schema([schemas.NOTES.schema.field(name) for name in _PLACE])
 #: Rough cost of a prompt body in tokens: Qwen's tokenizer needs about 0.7 tokens per Hanzi, plus the frame.
 _TOKENS_PER_CHAR = 0.7
 _FRAME_TOKENS = 24
 
 
-def recognise_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str) -> dict[str, int]:
+def recognise_notes(
+    spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str, touches: Mapping[str, Touch] | None = None
+) -> dict[str, int]:
     """Annotate notes whose text, knowledge or segmentation has no row yet.
+
+    Args:
+        touches: other knowledge version -> what differs from the one in force (``lake.knowledge_scope``); a row under
+            such a version stays, with that version on it, where its text holds nothing that differs.
 
     Returns:
         Counts: notes recognised, rows inserted and updated, new segments.
@@ -49,10 +59,10 @@ def recognise_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_
     version = compile_rules(settings.files).knowledge_version
     segmentation = settings.partial_hash(("partition",), ())
     notes = read_table(spark, lake, schemas.NOTES)
-    done = read_table(spark, lake, schemas.RULE_ANNOTATIONS).where(
-        (F.col("knowledge_version") == version) & (F.col("segmentation_version") == segmentation)
-    )
-    todo = notes.join(done.select("note_key", "text_hash"), ["note_key", "text_hash"], "left_anti")
+    rows = read_table(spark, lake, schemas.RULE_ANNOTATIONS).where(F.col("segmentation_version") == segmentation)
+    todo = notes.join(rows.where(F.col("knowledge_version") == version).select(*_PLACE), _PLACE, "left_anti")
+    if touches:
+        todo = todo.join(_untouched(notes, rows, touches), _PLACE, "left_anti")
     todo = todo.select("text_hash", *NOTE_COLUMNS)
     recognised = map_batches(todo, _recogniser(settings, version, segmentation), _RECOGNISED)
     recognised = recognised.withColumn("run_id", F.lit(run_id)).persist(StorageLevel.MEMORY_AND_DISK)
@@ -65,6 +75,20 @@ def recognise_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_
     finally:
         recognised.unpersist()
     return {"notes": merged["inserted"] + merged["updated"], "segments": segments}
+
+
+def _untouched(notes: DataFrame, rows: DataFrame, touches: Mapping[str, Touch]) -> DataFrame:
+    """Notes whose row is of another version and whose text holds none of the terms that have changed since."""
+    older = rows.where(F.col("knowledge_version").isin(sorted(touches))).select(*_PLACE, "knowledge_version")
+    told = notes.select(*_PLACE, "text").join(older, _PLACE)
+
+    def spare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # the terms travel in this closure: in a plan they would be readable
+        for batch in batches:
+            kept = (row for row in batch.to_pylist() if not touches[row["knowledge_version"]].holds(row["text"] or ""))
+            yield from pack_rows(({name: row[name] for name in _PLACE} for row in kept), _PLACE_SCHEMA)
+
+    return map_batches(told, spare, _PLACE_SCHEMA)
 
 
 def _recogniser(settings: Settings, version: str, segmentation: str) -> Any:

@@ -6,7 +6,7 @@ Only notes whose inputs changed are computed again (``input_hash``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -26,14 +26,23 @@ from ppsehr_spark.spark.session import describe
 _FINAL = pa.schema([f for f in schemas.ANNOTATIONS.schema if f.name != "run_id"])
 
 
-def tier_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str) -> dict[str, int]:
+def tier_notes(
+    spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str, equivalent: Collection[str] = ()
+) -> dict[str, int]:
     """Compute phi.annotations for every note whose rule spans, model answers or corrections changed.
+
+    Args:
+        equivalent: other knowledge versions under which the partition job leaves a row that the one in force cannot
+            change (``lake.knowledge_scope``); such a row keeps its version and is not computed again.
 
     Returns:
         Counts: rows inserted and updated.
     """
     version = compile_rules(settings.files).knowledge_version
-    joined = _with_answers(spark, lake).withColumn("knowledge_version", F.lit(version))
+    is_spared = F.col("found_under").isin(sorted(equivalent)) if equivalent else F.lit(False)
+    joined = _with_answers(spark, lake).withColumn(
+        "knowledge_version", F.when(is_spared, F.col("found_under")).otherwise(F.lit(version))
+    )
     threshold = F.lit(str(settings.annotate.judge_accept_logit))
     hashed = joined.withColumn(
         "input_hash",
@@ -62,7 +71,9 @@ def tier_notes(spark: SparkSession, lake: Lake, *, settings: Settings, run_id: s
 
 def _with_answers(spark: SparkSession, lake: Lake) -> DataFrame:
     """Per note: rule spans, what the model answered for its segments, corrections, open segments."""
-    rules = read_table(spark, lake, schemas.RULE_ANNOTATIONS).select("note_key", "text_hash", "spans", "segments")
+    rules = read_table(spark, lake, schemas.RULE_ANNOTATIONS).select(
+        "note_key", "text_hash", "spans", "segments", F.col("knowledge_version").alias("found_under")
+    )
     answers = read_table(spark, lake, schemas.SEGMENT_ANNOTATIONS).select(
         "segment_key", "verdicts", F.col("spans").alias("found"), "outcome"
     )
