@@ -10,7 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
 from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
@@ -121,7 +121,7 @@ def compile_rules(files: ConfFiles) -> RuleEngine:
     return _compile(tuple(sorted(relevant.items())))
 
 
-@cache
+@lru_cache(maxsize=16)  # a search over knowledge compiles hundreds of engines, a few megabytes each
 def _compile(items: tuple[tuple[str, str], ...]) -> RuleEngine:
     files = dict(items)
     categories = {c.id: c for c in load_categories(files).values() if c.enabled}
