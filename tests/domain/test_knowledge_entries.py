@@ -65,7 +65,7 @@ def test_strings_that_toml_must_escape_survive() -> None:
     [
         (YAWS, "否认雅司病史。", [], [("否认雅司病史", "STD")]),
         (HOME, "在红星疗养所住院。", [], [("红星疗养所", "HOSPITAL")]),
-        (BADGE, "短号90123#。", [], [("90123#", "CONTACT")]),
+        (BADGE, "工位90123#。", [], [("90123#", "CONTACT")]),
         (SCHOOL, "听梅毒防治讲座。", [("梅毒", "STD")], []),
         (FIXED, "到春和堂取药。", [], [("春和堂", "HOSPITAL")]),
     ],

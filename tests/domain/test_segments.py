@@ -20,10 +20,11 @@ from ppsehr_spark.domain.segments import (
     segment_key,
 )
 from ppsehr_spark.domain.sentences import cut_windows, sentence_borders
-from ppsehr_spark.domain.taxonomy import Category, load_categories
+from ppsehr_spark.domain.taxonomy import MODEL_TASKS, Category, load_categories
 from ppsehr_spark.errors import ConfigurationError
 
 KEY = bytes(range(32))
+FILES = read_conf_files()
 CATEGORIES = {
     "NAME": Category("NAME", "姓名", doubt_from=0.3, doubt_to=0.7),
     "STD": Category("STD", "性病信息", is_tiered=True, doubt_from=0.3, doubt_to=0.7),
@@ -254,7 +255,7 @@ def test_two_megabytes_without_a_border_stay_linear() -> None:
 
 def test_a_model_is_asked_only_what_its_category_lets_it_say() -> None:
     """Without judge, tier and extract among its tasks a category never reaches a prompt."""
-    categories = load_categories(read_conf_files())
+    categories = {name: replace(category, model_tasks=MODEL_TASKS) for name, category in load_categories(FILES).items()}
     silent = {**categories, "NAME": replace(categories["NAME"], model_tasks=())}
     unsure = Span(2, 4, "STD", 3, confidence=0.9, tier_rule="STD.3.unsure")
     doubt = Span(0, 2, "NAME", confidence=0.5)
@@ -268,6 +269,6 @@ def test_a_model_is_asked_only_what_its_category_lets_it_say() -> None:
     assert tasks(silent) == ["tier", "extract"]
     nobody = {name: replace(category, model_tasks=()) for name, category in categories.items()}
     assert tasks(nobody) == []
-    question = extract_question(compile_prompts(read_conf_files(), silent), text="x", note_type="")
+    question = extract_question(compile_prompts(FILES, silent), text="x", note_type="")
     assert question.json_schema is not None
     assert "姓名" not in str(question.json_schema) and "医院名称" in str(question.json_schema)
