@@ -52,11 +52,10 @@ def test_a_killed_run_goes_on_to_a_release_with_its_summary(
 ) -> None:
     base, (_, again) = finished
     lake = Lake(str(base / "lake"))
-    counts = {
-        spec.name: lake.read(spec).num_rows for spec in (schemas.NOTES, schemas.ANNOTATIONS, schemas.RELEASED_NOTES)
-    }
-    assert counts["notes"] == counts["annotations"] > 100
-    assert counts["notes"] * 0.95 <= lake.read(schemas.PROTECTED_NOTES).num_rows <= counts["notes"]
+    specs = (schemas.NOTES, schemas.ANNOTATIONS, schemas.RELEASED_NOTES)
+    n_notes, n_annotated, n_released = (lake.read(spec).num_rows for spec in specs)
+    assert n_notes == n_annotated > 100
+    assert n_released == n_notes, "a note was withheld: an identifier that was found once was missed elsewhere"
     for heading in (
         "Rows per table",
         "Final spans",
