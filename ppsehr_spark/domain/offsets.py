@@ -32,6 +32,7 @@ _LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoОоΟοIl|ІⅠ]+(?=[0-9])|(?<![A-Za-z0
 #: Circled, raised and negative circled digits stand for themselves (list marks, powers) unless as many as in a number.
 _RINGED = "⓪①②③④⑤⑥⑦⑧⑨⓿❶❷❸❹❺❻❼❽❾⁰¹²³⁴⁵⁶⁷⁸⁹"
 _RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
+_ODD = re.compile(rf"[{_INVISIBLE.pattern[1:-2]}{_RINGED}]")
 _RINGED_DIGITS = str.maketrans(_RINGED, "0123456789" * 3)
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
 _DOTS = "•・‧∙⋅･●"
@@ -88,14 +89,15 @@ class NormalisedText:
 
 def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
-    visible, positions = _drop_invisible(text) if _INVISIBLE.search(text) else (text, None)
+    is_odd = _ODD.search(text) is not None  # one scan for what most notes do not hold
+    visible, positions = _drop_invisible(text) if is_odd and _INVISIBLE.search(text) else (text, None)
     folded = visible.translate(_fold_table())
     if _LETTER_BY_DIGIT.search(folded):
         folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
-    folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
-    numbers = _find_numbers(folded)
+    if is_odd:
+        folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
+    numbers, word = _measure_runs(folded)
     longest = max((digits for _, _, digits in numbers), default=0)
-    word = max(map(len, _LATIN_WORD.findall(folded)), default=0)
     return NormalisedText(text, folded, positions, {}, numbers, longest, word)
 
 
@@ -149,13 +151,22 @@ _NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
 _LATIN_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
 
 
-def _find_numbers(text: str) -> tuple[tuple[int, int, int], ...]:
-    found = []
-    for match in _NUMBER.finditer(text):
-        number = match.group()
-        digits = len(number) if number.isdigit() else len(_SEPARATORS.sub("", number))
-        found.append((match.start(), match.end(), digits))
-    return tuple(found)
+#: What may hold a number or a word as defined above.
+_RUN = re.compile(r"[0-9A-Za-z_*][0-9A-Za-z_* \-.·~]{4,}")
+
+
+def _measure_runs(text: str) -> tuple[tuple[tuple[int, int, int], ...], int]:
+    """Numbers of five digits or more (start, end, digits), and the length of the longest word."""
+    numbers: list[tuple[int, int, int]] = []
+    longest_word = 0
+    for run in _RUN.finditer(text):
+        numbers += [(m.start(), m.end(), _count_digits(m.group())) for m in _NUMBER.finditer(text, *run.span())]
+        longest_word = max(longest_word, *map(len, _LATIN_WORD.findall(run.group())), 0)
+    return tuple(numbers), longest_word
+
+
+def _count_digits(number: str) -> int:
+    return len(number) if number.isdigit() else len(_SEPARATORS.sub("", number))
 
 
 @cache
