@@ -15,6 +15,7 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 LONGEST = 9
 _START_COST = 5.0
 _COMPONENT_COST = 4.5
+_UNSPELLED_COST = 7.5
 _LEAST_COMPOSED = 4
 _CLOSED_PART = 5
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
@@ -69,6 +70,15 @@ class ForeignNames:
         while start > 0 and end - start < LONGEST and text[start - 1] in self._cost:
             start -= 1
         return start
+
+    def spelled_to(self, text: str, low: int, end: int) -> list[float]:
+        """Cost of ``text[i:end]`` as a part of a name written by sound, for every ``i`` in ``low..end``."""
+        best = [0.0] * (end - low + 1)
+        for i in range(end - 1, low - 1, -1):
+            cost = self._cost.get(text[i], _UNSPELLED_COST) + best[i + 1 - low]
+            parts = (best[part - low] for part in self._components_at(text, i) if part <= end)
+            best[i - low] = min([cost, *(_COMPONENT_COST + part for part in parts)])
+        return best
 
     def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool]) -> int | None:
         """The end of a name with dots at ``at``; its last part runs as long as it transliterates."""

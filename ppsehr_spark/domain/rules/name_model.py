@@ -45,23 +45,23 @@ class NameModel:
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
         compound = {r[0] for r in rows if r[1] == "compound"}
-        self._words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
-        self._words = {w: c for w, c in self._words.items() if w[:2] not in compound}
+        self.words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
+        self.words = {w: c for w, c in self.words.items() if w[:2] not in compound}
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
-            self._words[head] = min(self._words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+            self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
 
     def word_cost(self, word: str) -> float | None:
         """Cost of ``word`` as an ordinary word; None when it is none."""
-        return self._words.get(word)
+        return self.words.get(word)
 
     def is_word(self, text: str, at: int) -> bool:
         """True when an ordinary word of two or three characters stands at ``at``."""
-        return text[at : at + 2] in self._words or text[at : at + 3] in self._words
+        return text[at : at + 2] in self.words or text[at : at + 3] in self.words
 
     def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
         """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
-        get, size = self._words.get, stop - at
+        get, size = self.words.get, stop - at
         window, best = text[at:stop], [0.0] * (size + 1)
         for i in range(size - 1, -1, -1):
             cost = get(window[i], _UNKNOWN) + best[i + 1]
@@ -74,7 +74,7 @@ class NameModel:
 
     def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
         """Cheapest segmentation of ``text[start:i]`` for every ``i`` in ``start..end``; index 0 is ``start``."""
-        get, size = self._words.get, end - start
+        get, size = self.words.get, end - start
         window, best = text[start:end], [0.0] * (size + 1)
         for i in range(1, size + 1):
             cost = get(window[i - 1], _UNKNOWN) + best[i - 1]

@@ -20,7 +20,7 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
-    "岁女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
+    "岁副女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
@@ -58,6 +58,9 @@ _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD = 10.5
+#: Verbs that also end given names: in running text the shorter name is the likelier.
+_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
+_LONGEST_DOTTED = 30
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
@@ -142,6 +145,8 @@ class NameReader:
         low = hanzi_start(text, end, WINDOW)
         if low == end:
             return None
+        if text[low - 1 : low] == "·":
+            return self.read_dotted_left(text, end)
         before = self.model.ordinary_to(text, low, end)
         found = []
         for start in range(max(low, end - 5), end):
@@ -158,14 +163,26 @@ class NameReader:
         return max(found, key=lambda r: r.odds, default=None)
 
     def dotted_start(self, text: str, dot: int) -> int:
-        """Where the name with a dot at ``dot`` begins: after a word a name may follow, else as far as it sounds."""
-        low = self.foreign.run_start(text, dot)
-        opened = (
-            at for at in range(low + 1, dot) if self.is_stop_before(text, at, least=2) or text[at - 1] in _BEFORE_DOTTED
-        )
-        at = next(opened, None)
-        field = hanzi_start(text, dot, 5)
-        return at or (field if dot - field <= 4 and not is_hanzi(text, field - 1) else low)
+        """Where the name with its first dot at ``dot`` begins: the cheapest cut between words and sounds."""
+        low = hanzi_start(text, dot, WINDOW)
+        words, sounds = self.model.ordinary_to(text, low, dot), self.foreign.spelled_to(text, low, dot)
+        costs = ((words[at - low] + sounds[at - low] - self._edge_before_dotted(text, at), at) for at in range(low, dot))
+        return min(costs, default=(0.0, dot))[1]
+
+    def _edge_before_dotted(self, text: str, at: int) -> float:
+        if not is_hanzi(text, at - 1):
+            return _HARD_EDGE
+        return _HARD_EDGE * (text[at - 1] in _BEFORE_DOTTED or self.is_stop_before(text, at, least=2))
+
+    def read_dotted_left(self, text: str, end: int) -> NameReading | None:
+        """The dotted name whose last part ends at ``end``; None without a dot before it."""
+        dot = hanzi_start(text, end, WINDOW) - 1
+        if dot < 1 or text[dot] != "·" or dot == end - 1:
+            return None
+        while (low := hanzi_start(text, dot, WINDOW)) > 0 and text[low - 1] == "·" and end - low < _LONGEST_DOTTED:
+            dot = low - 1
+        start = self.dotted_start(text, dot)
+        return NameReading(start, end, _FORM_ODDS["dotted"], True, "dotted") if start < dot else None
 
     def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
@@ -239,6 +256,7 @@ class NameReader:
         is_bounded = is_hard or self.is_followed(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
+        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         return NameReading(at, end, odds, is_bounded, form)
 
@@ -260,6 +278,8 @@ class NameReader:
         return end + 1 if keeps_tail and text[end] in self.model.given else end
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
+        if text.find("·", at, at + WINDOW) < 0:
+            return None
         end = self.foreign.dotted_end(text, at, self.ends_dotted)
         return NameReading(at, end, _FORM_ODDS["dotted"], True, "dotted") if end else None
 

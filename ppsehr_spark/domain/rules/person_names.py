@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
+from ppsehr_spark.domain.rules.name_bare import BareNames
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_MARKS, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
@@ -103,6 +104,7 @@ class PersonNames:
         context.terms.add("NAME.dot", ["·"])
         context.terms.add("NAME.unit", ["科"])
         self.lines = NameLines(self.reader)
+        self.bare = BareNames(self.reader)
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self._find_labelled,
@@ -116,6 +118,7 @@ class PersonNames:
         """Every name with its rule and confidence."""
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
+        found += self.bare.find(text.text)
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
         eponyms = longest(text.hits.get("NAME.eponym", ()))
@@ -129,6 +132,8 @@ class PersonNames:
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
+        if text[found.end : found.end + 1] == "·" and is_hanzi(text, found.end + 1):
+            return False
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False

@@ -1,0 +1,152 @@
+"""Names that no word announces and no line sets apart: at the start of a clause, or between the words of one.
+
+Knows: where bare names may stand in running text, found in one pass. Must not know: labels, titles, tables.
+Reference: annotation guideline v1, row NAME; decision 0010.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_left, weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_model import WINDOW, hanzi_end, hanzi_start, is_hanzi
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
+
+#: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
+_CLAUSE = -6.0
+_INSIDE = -7.5
+_INSIDE_CAP = 0.8
+_NEVER = -99.0
+#: Below this a bare reading is not even a doubt.
+_LEAST_ODDS = -1.6
+_SPEAKER = 4.0
+_UNMARKED = 1.5
+_CLEAR_MARK, _SURE_MARK = 4.0, 5.0
+_PLACE = 4.0
+#: Ends of places, bodies and houses, which no unmarked name is taken to have.
+_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
+#: After these a bare word is a brand or a term, hardly a person.
+_BRAND_EDGE = frozenset("'(+-=~[0123456789《")
+_NICK_HEADS = frozenset("小老阿")
+#: Surname characters with which a clause far more often begins a word or a sentence.
+_NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
+#: Words of one character after which a person stands more often than elsewhere.
+_TOWARDS = frozenset("让找请叫喊跟和与给被由向对把替帮等问谢是")
+_TOWARDS_ODDS, _AFTER_WORD, _NO_WORD = 2.5, 1.0, -1.0
+#: How far to the left words may reach across the start of a name.
+_REACH_LEFT = 4
+
+
+class BareNames:
+    """Bare names; one pass over the text finds the places, a full reading follows where no ordinary word stands."""
+
+    def __init__(self, reader: NameReader) -> None:
+        self.reader = reader
+        model = reader.model
+        marked = frozenset(s[0] for s in model.surnames)
+        heads, common = "".join(sorted(marked | _NICK_HEADS)), "".join(sorted(model.common - FUNCTION_SURNAMES))
+        self._site = re.compile(
+            rf"[{heads}](?:(?<![\u4e00-\u9fff·](?s:.))(?=[\u4e00-\u9fff])|"
+            rf"(?<=[{common}])(?=[{''.join(sorted(model.given))}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
+        )
+        self._likely = marked - _NO_HEADS | _NICK_HEADS
+        self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
+
+    def find(self, text: str) -> Iterator[FoundName]:
+        """Clause starts and places inside a clause."""
+        words = self.reader.model.words
+        for match in self._site.finditer(text):
+            at = match.start()
+            if at and is_hanzi(text, at - 1):
+                if text[at : at + 2] not in words and text[at - 1 : at + 1] not in words:
+                    yield from self._read_inside(text, at)
+            elif self._may_begin(text, at):
+                yield from self._read_clause(text, at)
+
+    def _may_begin(self, text: str, at: int) -> bool:
+        """False where an ordinary word begins a clause and nothing marks it as a name."""
+        model = self.reader.model
+        second = text[at + 1]
+        is_likely = second in model.given or text[at] in _NICK_HEADS or text[at : at + 2] in self._beginnings
+        if is_likely and text[at] in self._likely and not model.is_word(text, at):
+            return True
+        return self._is_marked(text, at)
+
+    def _is_marked(self, text: str, at: int) -> bool:
+        """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""
+        for end in (at + 2, at + 3):
+            after = text[end : end + 1]
+            if after == ":" and text[end - 1] not in NOT_GIVEN and weigh_left(text, at) > 0:
+                return True
+            if after in FIRST_OF_MARKS and weigh_mark(text, end) >= _SURE_MARK:
+                return True
+            if after in FIRST_OF_ACTS and weigh_right(text, end) >= _CLEAR_MARK and end - at > 2:
+                return text[at] in self.reader.model.common and text[at] in self._likely
+        return False
+
+    def _read_clause(self, text: str, at: int) -> Iterator[FoundName]:
+        readings = self.reader.read_ends(text, at)
+        sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
+        rated = ((self._rate_clause(text, reading, sound), reading.end) for reading in readings)
+        odds, end = max(rated, default=(_NEVER, at))
+        if odds > _LEAST_ODDS:
+            yield rate(at, end, odds, "clause", cap=0.95)
+
+    def _rate_clause(self, text: str, reading: NameReading, sound: float) -> float:
+        """Log-odds of a bare reading at the start of a clause; what only sounds like a name needs a mark."""
+        at, end = reading.start, reading.end
+        right, left = weigh_right(text, end), weigh_left(text, at)
+        if text[end : end + 1] == ":" and left > 0:
+            right = max(right, _SPEAKER)
+        is_foreign = reading.form == "foreign"
+        is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading)
+        is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)
+        if is_sound and not is_composed and right < (_SURE_MARK if is_foreign else _CLEAR_MARK):
+            return _NEVER
+        if reading.form == "nick" and is_hanzi(text, end) and right == 0:
+            return _NEVER
+        odds = reading.odds + _CLAUSE + left + right - _PLACE * (right == 0 and text[end - 1] in _PLACE_END)
+        return odds - self._doubt_unmarked(text, reading) if right + left == 0 else odds
+
+    def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
+        is_long = reading.end - reading.start > 2
+        return is_long and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+
+    def _doubt_unmarked(self, text: str, reading: NameReading) -> float:
+        """What a clause start without any mark costs: brands stand beside digits and brackets, with rare surnames."""
+        is_common = text[reading.start] in self.reader.model.common or reading.form in ("nick", "foreign")
+        is_brand = text[reading.start - 1] in _BRAND_EDGE or text[reading.end : reading.end + 1].isdigit()
+        return _UNMARKED * (1 + (not is_common) + 2 * is_brand)
+
+    def _read_inside(self, text: str, at: int) -> Iterator[FoundName]:
+        """A name between words: what the words on both sides make of the same characters counts against it."""
+        left = self._weigh_before(text, at)
+        for r in self.reader.read_ends(text, at):
+            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r):
+                continue
+            right = weigh_right(text, r.end)
+            if not (r.is_bounded or right or (left > _AFTER_WORD and r.end - at == 3) or r.end - at == 3):
+                continue
+            odds = r.odds + _INSIDE + left + right
+            if odds > _LEAST_ODDS:
+                yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
+
+    def _weigh_before(self, text: str, at: int) -> float:
+        """Log-odds of what ends at ``at``, less what words that lie across ``at`` save."""
+        low = hanzi_start(text, at, _REACH_LEFT)
+        model = self.reader.model
+        across = model.ordinary_from(text, low, hanzi_end(text, at, WINDOW))
+        apart = model.ordinary_to(text, low, at)[-1] + across[at - low]
+        return across[0] - apart + self._weigh_cue(text, at)
+
+    def _weigh_cue(self, text: str, at: int) -> float:
+        words = self.reader.model.words
+        if text[at - 2 : at] in words or text[at - 3 : at] in words:
+            return _AFTER_WORD * self.reader.is_stop_before(text, at)
+        if text[at - 1] in _TOWARDS:
+            return _TOWARDS_ODDS
+        if text[at - 1] == "床" and text[at - 2 : at - 1].isdigit():
+            return _TOWARDS_ODDS
+        return _AFTER_WORD if self.reader.is_open_left(text, at) else _NO_WORD
