@@ -62,7 +62,7 @@ class BareNames:
             if at and is_hanzi(text, at - 1):
                 if text[at : at + 2] not in words and text[at - 1 : at + 1] not in words:
                     yield from self._read_inside(text, at)
-            elif self._may_begin(text, at):
+            elif text[at - 1 : at] != "·" and self._may_begin(text, at):
                 yield from self._read_clause(text, at)
 
     def _may_begin(self, text: str, at: int) -> bool:
@@ -127,6 +127,8 @@ class BareNames:
             if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r):
                 continue
             right = weigh_right(text, r.end)
+            if r.form == "nick" and left < _AFTER_WORD:
+                continue
             if not (r.is_bounded or right or (left > _AFTER_WORD and r.end - at == 3) or r.end - at == 3):
                 continue
             odds = r.odds + _INSIDE + left + right

@@ -18,12 +18,14 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 WINDOW = 9
 _UNKNOWN = 13.5
 _LONGEST_WORD = 4
+_TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
 _LONE_COST = 2.6
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
+_DOUBTFUL = 4.0
 _CLAN_COST = 2.0
 _RARE_GIVEN = 0.35
 _NEVER_GIVEN = 17.0
@@ -50,6 +52,12 @@ class NameModel:
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
             self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+
+    def learn_words(self, words: Iterable[str]) -> None:
+        """Take terms of two to four characters that other lists hold as ordinary words, where they are not known."""
+        for word in words:
+            if 1 < len(word) <= _LONGEST_WORD and " " not in word:
+                self.words.setdefault(word, _TERM_COST)
 
     def word_cost(self, word: str) -> float | None:
         """Cost of ``word`` as an ordinary word; None when it is none."""
@@ -112,7 +120,8 @@ class NameModel:
             if size == 3 and text[end - 1] == "氏":
                 cost = pair + _CLAN_COST
             elif size == 4:
-                cost = pair + _MARRIED_COST + self._given_cost(text[start + 2 : end])
+                given = text[start + 2 : end]
+                cost = pair + _MARRIED_COST + self._given_cost(given) + _DOUBTFUL * (given in self.words)
         return cost
 
     def _given_cost(self, given: str) -> float:

@@ -52,7 +52,7 @@ _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
-_HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
+_HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
@@ -61,6 +61,10 @@ _PLAIN_WORD = 10.5
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
 _LONGEST_DOTTED = 30
+_COMMON_CHARACTER = 7.0
+#: Particles that follow a verb, never a name.
+_PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
+_OPEN_FIELD = 4.0
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
@@ -91,6 +95,7 @@ class NameReader:
     def __init__(self, context: GrammarContext) -> None:
         self.model = NameModel(context, never_given=NOT_GIVEN)
         rows = context.lexicon("lexicons/name_labels.tsv")
+        self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
         self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
@@ -171,7 +176,7 @@ class NameReader:
 
     def _edge_before_dotted(self, text: str, at: int) -> float:
         if not is_hanzi(text, at - 1):
-            return _HARD_EDGE
+            return _OPEN_FIELD
         return _HARD_EDGE * (text[at - 1] in _BEFORE_DOTTED or self.is_stop_before(text, at, least=2))
 
     def read_dotted_left(self, text: str, end: int) -> NameReading | None:
@@ -207,6 +212,13 @@ class NameReader:
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
         return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
+
+    def _begins_word(self, text: str, end: int) -> bool:
+        """True when an ordinary word of two characters, or a very common one of one, begins at ``end``."""
+        if text[end] in _PARTICLES:
+            return False
+        cost = self.model.words.get
+        return cost(text[end : end + 2], 99.0) <= _PLAIN_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
@@ -253,9 +265,11 @@ class NameReader:
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)
-        is_bounded = is_hard or self.is_followed(text, end)
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
+        is_followed = not is_hard and self.is_followed(text, end)
+        is_bounded = is_hard or is_followed or self._begins_word(text, end)
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
+        odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         return NameReading(at, end, odds, is_bounded, form)
@@ -280,7 +294,7 @@ class NameReader:
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
         if text.find("·", at, at + WINDOW) < 0:
             return None
-        end = self.foreign.dotted_end(text, at, self.ends_dotted)
+        end = self.foreign.dotted_end(text, at, self.ends_dotted, self.model.ordinary_from)
         return NameReading(at, end, _FORM_ODDS["dotted"], True, "dotted") if end else None
 
     def read_spaced(self, text: str, at: int) -> NameReading | None:

@@ -46,8 +46,10 @@ _BEYOND_EPONYM = 0.9
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
 _PLACE_AFTER = re.compile(
-    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|公司|集团|牌|自然保护|公园|博物馆"
 )
+#: Titles of one character that follow a full name as well; the others follow a surname alone.
+_KIN_TITLES = frozenset("姐哥嫂婶叔")
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {
     "label:": 5.0,
@@ -213,7 +215,9 @@ class PersonNames:
         if len(hit.value) == 1 and (is_spaced or not self.reader.is_closed(text, hit.end)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
-        if reading is None or (len(hit.value) == 1 and reading.form == "foreign"):
+        if reading is None or (len(hit.value) == 1 and reading.form != "lone" and hit.value not in _KIN_TITLES):
+            return None
+        if len(hit.value) == 1 and (text[reading.start] not in self.reader.model.common or text[reading.start:hit.end] in self.reader.model.words):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted else reading
