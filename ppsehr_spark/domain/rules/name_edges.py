@@ -54,6 +54,7 @@ _HEAD_SEX_AGE = re.compile(
     r"(?:[男女],[0-9]{1,3}(?:岁|月|天|个月)?(?:,(?:[未已]婚|离异|丧偶|汉族|学生|农民|职工|职员|工人))?,)$"
 )
 _NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
+_TIME_STAMP, _BEHIND_TIME = re.compile(r"[0-9]{1,2}[:时][0-9]{2}分?[ ,]{0,2}$"), frozenset(" ,分0123456789")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
 _RIGHT = (
     (_SEX_AGE, 11.0),
@@ -104,6 +105,8 @@ def weigh_left(text: str, start: int) -> float:
         return 1.5
     if text[start - 1] == "@":
         return 4.0
+    if text[start - 1] in _BEHIND_TIME and _TIME_STAMP.search(text, max(0, start - 8), start):
+        return 2.0
     if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
         return 6.0
     return 2.5 if text[start - 1] in " .、)" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0

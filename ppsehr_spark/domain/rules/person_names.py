@@ -14,7 +14,7 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_edges import FIRST_OF_MARKS, weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_edges import weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
@@ -34,6 +34,7 @@ _KIN_IN_FIELD = re.compile(
     r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
     r"(?=[\u4e00-\u9fff]{2})"
 )
+_DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 _EPONYM_AFTER = re.compile(
     r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
@@ -80,7 +81,7 @@ _FAINT = -2.5
 _COMMON_WORD = 9.0
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
-_STRONG_MARK = 5.0
+_STRONG_MARK = 4.5
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -220,7 +221,7 @@ class PersonNames:
         if len(hit.value) == 1 and (text[reading.start] not in self.reader.model.common or text[reading.start:hit.end] in self.reader.model.words):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
-        return None if is_counted else reading
+        return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
@@ -268,8 +269,7 @@ class PersonNames:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         if not self.reader.model.is_word(text, at):
             return False
-        ends = [end for end in (at + 2, at + 3, at + 4) if text[end : end + 1] in FIRST_OF_MARKS]
-        return not any(weigh_mark(text, end) >= _STRONG_MARK for end in ends)
+        return not any(weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4))
 
     def _ends_a_word(self, text: str, end: int) -> bool:
         """True when no name can end at ``end``, or an ordinary word does."""
@@ -289,7 +289,8 @@ class PersonNames:
         hardly = (0.5 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
             surname in HARDLY_SURNAMES and surname != ""
         )
-        odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - hardly
+        is_function = surname != "" and surname in FUNCTION_SURNAMES and is_hanzi(text, reading.start - 1)
+        odds = reading.odds + prior - 1.0 * is_function - hardly
         return rate(reading.start, reading.end, odds, rule)
 
     def _find_masked(self, text: NormalisedText) -> Iterator[FoundName]:
