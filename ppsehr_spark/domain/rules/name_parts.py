@@ -65,6 +65,7 @@ _COMMON_CHARACTER = 7.0
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD = 4.0
+_TAIL_OF_WORD = 4.0
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
@@ -228,7 +229,9 @@ class NameReader:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
         is_open = is_hard or self.is_open_left(text, start)
         is_preposition = text[start] in HARDLY_SURNAMES and form != "lone" and text[start + 1] in self.model.heads
-        odds -= _PREPOSITION * is_preposition
+        words = self.model.words
+        is_tail = form == "lone" and text[start - 1 : start + 1] in words and text[start - 2 : start] not in words
+        odds -= _PREPOSITION * is_preposition + _TAIL_OF_WORD * is_tail
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_LEFT_EDGE - 1.2 * (form == "foreign")
         return NameReading(start, end, odds, is_open, form)
 
