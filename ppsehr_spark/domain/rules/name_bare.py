@@ -22,13 +22,15 @@ _NEVER = -99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
 _SPEAKER = 4.0
+#: A speaker who speaks again within so many characters.
+_SPEAKS_AGAIN, _TALK = 3.0, 1000
 _UNMARKED = 1.5
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
 _PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
 #: After these a bare word is a brand or a term, hardly a person.
-_BRAND_EDGE = frozenset("'(+-=~[0123456789《")
+_BRAND_EDGE = frozenset("'()+-=~[0123456789《")
 _NICK_HEADS = frozenset("小老阿")
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
@@ -76,6 +78,8 @@ class BareNames:
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""
+        if text[at - 1 : at] == "@":
+            return True
         for end in (at + 2, at + 3):
             after = text[end : end + 1]
             if after == ":" and text[end - 1] not in NOT_GIVEN and weigh_left(text, at) > 0:
@@ -99,7 +103,8 @@ class BareNames:
         at, end = reading.start, reading.end
         right, left = weigh_right(text, end), weigh_left(text, at)
         if text[end : end + 1] == ":" and left > 0:
-            right = max(right, _SPEAKER)
+            right = max(right, _SPEAKER + _SPEAKS_AGAIN * (text.count(text[at : end + 1], end, end + _TALK) > 0))
+            right += _SPEAKS_AGAIN * (text.count("\n" + text[at : end + 1], max(0, at - _TALK), at - 1) > 0)
         is_foreign = reading.form == "foreign"
         is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading)
         is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)

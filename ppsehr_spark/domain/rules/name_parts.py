@@ -20,7 +20,7 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
-    "岁副看女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
+    "岁副看老妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
@@ -204,7 +204,7 @@ class NameReader:
 
     def is_closed(self, text: str, end: int) -> bool:
         """True when no word runs on at ``end``."""
-        return not is_hanzi(text, end) or self.is_followed(text, end)
+        return not is_hanzi(text, end) or self.is_followed(text, end) or self._begins_word(text, end)
 
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
@@ -232,8 +232,14 @@ class NameReader:
         words = self.model.words
         is_tail = form == "lone" and text[start - 1 : start + 1] in words and text[start - 2 : start] not in words
         odds -= _PREPOSITION * is_preposition + _TAIL_OF_WORD * is_tail
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_LEFT_EDGE - 1.2 * (form == "foreign")
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else self._weigh_shut(text, start, form)
         return NameReading(start, end, odds, is_open, form)
+
+    def _weigh_shut(self, text: str, start: int, form: str) -> float:
+        """What a left edge costs after no word that a name may follow: less after any word at all."""
+        if form == "lone" and (text[start - 2 : start] in self.model.words or text[start - 3 : start] in self.model.words):
+            return _WORD_EDGE
+        return _NO_LEFT_EDGE - 1.2 * (form == "foreign")
 
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)

@@ -22,6 +22,7 @@ _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
 _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
 _ORDINARY = 13.0
+_GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
 
 
@@ -84,6 +85,19 @@ def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterato
             if (at, at + len(name)) not in taken:
                 yield FoundName(at, at + len(name), 0.9, "repeat")
             at = text.find(name, at + len(name))
+
+
+def find_given(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
+    """The given name alone, where the whole name is certain elsewhere in the note and the given name is no word."""
+    names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start == 3}
+    model = reader.model
+    given = {n[1:] for n in names if n[0] in model.single and n[1:] not in model.words and all(c in model.given for c in n[1:])}
+    if not given or len(given) > _MOST_NAMES:
+        return
+    for match in re.finditer("|".join(sorted(given)), text):
+        start, end = match.span()
+        if text[start - 1 : start] not in model.single and reader.is_open_left(text, start) and reader.is_closed(text, end):
+            yield FoundName(start, end, _GIVEN_ALONE, "given")
 
 
 def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:

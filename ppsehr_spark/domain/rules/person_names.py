@@ -21,12 +21,14 @@ from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
-from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_repeats
+from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+#: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
+_PERSON_FIELD = re.compile(r"[人者员生](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?:[ ]{0,8}(?=[\u4e00-\u9fff])")
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _BLANKS = re.compile(r"[ ]{0,2}")
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
@@ -37,12 +39,13 @@ _KIN_IN_FIELD = re.compile(
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 _EPONYM_AFTER = re.compile(
-    r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
+    r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
 )
 _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
+_FAINT_LABEL = 0.6
 #: Rules that no word for a person supports.
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
@@ -69,6 +72,8 @@ _PRIOR |= {
     "agent": -4.0,
     "named": 1.5,
     "unit": -4.0,
+    "unit (": -0.5,
+    "bed": -2.4,
     "title": 0.2,
     "after_title": -1.8,
     "verb": -5.5,
@@ -105,12 +110,13 @@ class PersonNames:
         context.terms.add("NAME.negative", eponyms)  # also against what a tagger proposes
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
-        context.terms.add("NAME.unit", ["科"])
+        context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self._find_labelled,
+            self._find_fields,
             self._find_titled,
             self._find_right_of,
             self._find_left_of,
@@ -130,6 +136,7 @@ class PersonNames:
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
+        found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
 
@@ -175,6 +182,11 @@ class PersonNames:
                 elif gap:
                     prior = _PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self._read_list(plain, gap.end(), prior, is_strict=kind == "label")
+
+    def _find_fields(self, text: NormalisedText) -> Iterator[FoundName]:
+        """A field whose name ends in a word for persons."""
+        for match in _PERSON_FIELD.finditer(text.text):
+            yield from self._read_list(text.text, match.end(), _PRIOR["weak_label:"], is_strict=False)
 
     def _read_list(self, text: str, at: int, prior: float, *, is_strict: bool) -> Iterator[FoundName]:
         """A name and, separated by 、 or /, its companions."""
@@ -238,12 +250,23 @@ class PersonNames:
             if plain[hit.end : hit.end + 1] == "(":
                 yield from self._read_best(plain, hit.end + 1, _PRIOR["role ("], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
-            yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
+            yield from self._read_best(plain, _after(plain, hit), _PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
-            yield from self._read_best(plain, hit.end, _PRIOR["unit"], "unit")
+            yield from self._read_after_unit(plain, hit)
         for hit in longest(text.hits.get("NAME.named", ())):
             if plain[hit.end : hit.end + 1] != "名":
                 yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
+
+    def _read_after_unit(self, text: str, hit: Hit) -> Iterator[FoundName]:
+        """``心内科张三``, ``心内科(张三)``, ``12床张三``."""
+        if hit.value == "床":
+            if text[hit.start - 1 : hit.start].isdigit():
+                yield from self._read_best(text, _after(text, hit), _PRIOR["bed"], "bed")
+        elif text[hit.end : hit.end + 1] == "(":
+            found = self._read_best(text, hit.end + 1, _PRIOR["unit ("], "unit")
+            yield from (f for f in found if text[f.end : f.end + 1] == ")")
+        else:
+            yield from self._read_best(text, hit.end, _PRIOR["unit"], "unit")
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
@@ -269,7 +292,7 @@ class PersonNames:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         if not self.reader.model.is_word(text, at):
             return False
-        return not any(weigh_right(text, end) >= _STRONG_MARK for end in (at + 2, at + 3, at + 4))
+        return not any(weigh_right(text, end) >= _STRONG_MARK for end in range(at + 2, at + 7))
 
     def _ends_a_word(self, text: str, end: int) -> bool:
         """True when no name can end at ``end``, or an ordinary word does."""
@@ -333,7 +356,8 @@ def _is_eponym(text: str, found: FoundName) -> bool:
 
 def _is_place(text: str, found: FoundName) -> bool:
     """``季华园``, ``柯桥镇``: what nothing announces as a person and a word of places ends or follows."""
-    if found.rule not in _BARE or weigh_mark(text, found.end):
+    is_faint = found.rule in _BARE or (found.rule == "label" and found.confidence < _FAINT_LABEL)
+    if not is_faint or weigh_mark(text, found.end):
         return False
     return text[found.end - 1] in _PLACE_END or _PLACE_AFTER.match(text, found.end) is not None
 
