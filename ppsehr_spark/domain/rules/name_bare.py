@@ -18,17 +18,19 @@ from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, N
 _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
-_NEVER = -99.0
+_NEVER, _SURELY = -99.0, 99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
 _SPEAKER = 4.0
+_CLEARLY_HAN = 6.0
+_WORD, _RARE = 12.0, 99.0
 #: A speaker who speaks again within so many characters.
 _SPEAKS_AGAIN, _TALK = 3.0, 1000
 _UNMARKED = 1.5
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
-_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟军")
+_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟")
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("'()+-=~[0123456789《")
 _NICK_HEADS = frozenset("小老阿")
@@ -59,10 +61,11 @@ class BareNames:
     def find(self, text: str) -> Iterator[FoundName]:
         """Clause starts and places inside a clause."""
         words = self.reader.model.words
+        cost = words.get
         for match in self._site.finditer(text):
             at = match.start()
             if at and is_hanzi(text, at - 1):
-                if text[at : at + 2] not in words and text[at - 1 : at + 1] not in words:
+                if cost(text[at : at + 2], _RARE) > _WORD and text[at - 1 : at + 1] not in words:
                     yield from self._read_inside(text, at)
             elif text[at - 1 : at] != "·" and self._may_begin(text, at):
                 yield from self._read_clause(text, at)
@@ -70,8 +73,8 @@ class BareNames:
     def _may_begin(self, text: str, at: int) -> bool:
         """False where an ordinary word begins a clause and nothing marks it as a name."""
         model = self.reader.model
-        second = text[at + 1]
-        is_likely = second in model.given or text[at] in _NICK_HEADS or text[at : at + 2] in self._beginnings
+        is_likely = text[at + 1] in model.given or (text[at] in model.common and text[at + 2 : at + 3] in model.given)
+        is_likely = is_likely or text[at] in _NICK_HEADS or text[at : at + 2] in self._beginnings
         if is_likely and text[at] in self._likely and not model.is_word(text, at):
             return True
         return self._is_marked(text, at)
@@ -106,7 +109,7 @@ class BareNames:
             right = max(right, _SPEAKER + _SPEAKS_AGAIN * (text.count(text[at : end + 1], end, end + _TALK) > 0))
             right += _SPEAKS_AGAIN * (text.count("\n" + text[at : end + 1], max(0, at - _TALK), at - 1) > 0)
         is_foreign = reading.form == "foreign"
-        is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading)
+        is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading, sound)
         is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)
         if is_sound and not is_composed and right < (_SURE_MARK if is_foreign else _CLEAR_MARK):
             return _NEVER
@@ -115,9 +118,11 @@ class BareNames:
         odds = reading.odds + _CLAUSE + left + right - _PLACE * (right == 0 and text[end - 1] in _PLACE_END)
         return odds - self._doubt_unmarked(text, reading) if right + left == 0 else odds
 
-    def _sounds_foreign(self, text: str, reading: NameReading) -> bool:
-        is_long = reading.end - reading.start > 2
-        return is_long and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+    def _sounds_foreign(self, text: str, reading: NameReading, sound: float) -> bool:
+        """True for more than two characters that all transliterate, unless the Chinese reading is far the likelier."""
+        is_han = reading.form == "han" and text[reading.start] in self.reader.model.common
+        is_clear = is_han and reading.odds > max(sound, 0.0) + _CLEARLY_HAN
+        return not is_clear and reading.end - reading.start > 2 and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
 
     def _doubt_unmarked(self, text: str, reading: NameReading) -> float:
         """What a clause start without any mark costs: brands stand beside digits and brackets, with rare surnames."""
@@ -129,7 +134,7 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         left = self._weigh_before(text, at)
         for r in self.reader.read_ends(text, at):
-            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r):
+            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, _SURELY):
                 continue
             right = weigh_right(text, r.end)
             if r.form == "nick" and left < _AFTER_WORD:

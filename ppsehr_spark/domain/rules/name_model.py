@@ -63,6 +63,10 @@ class NameModel:
         """Cost of ``word`` as an ordinary word; None when it is none."""
         return self.words.get(word)
 
+    def single_cost(self, word: str) -> float:
+        """What ``word`` costs as a word of its own, known or not."""
+        return self.words.get(word, _UNKNOWN * len(word))
+
     def is_word(self, text: str, at: int) -> bool:
         """True when an ordinary word of two or three characters stands at ``at``."""
         return text[at : at + 2] in self.words or text[at : at + 3] in self.words

@@ -159,7 +159,9 @@ class NameReader:
             cost = self.model.name_cost(text, start, end, allows_lone=allows_lone)
             if cost < _HOPELESS:
                 form = "lone" if text[start:end] in self.model.surnames else "han"
-                found.append(self._rate_left(text, start, end, before[-1] - cost - before[start - low], form))
+                odds = before[-1] - cost - before[start - low]
+                is_tail = form == "lone" and odds + cost < self.model.single_cost(text[start:end]) - 0.1
+                found.append(self._rate_left(text, start, end, odds - _TAIL_OF_WORD * is_tail, form, is_tail=is_tail))
         run = self.foreign.run_start(text, end)
         for start in range(max(low, run), end - 1):
             costs = dict(self.foreign.costs(text, start))
@@ -225,13 +227,11 @@ class NameReader:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
 
-    def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
+    def _rate_left(self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
-        is_open = is_hard or self.is_open_left(text, start)
+        is_open = is_hard or (self.is_open_left(text, start) and not is_tail)
         is_preposition = text[start] in HARDLY_SURNAMES and form != "lone" and text[start + 1] in self.model.heads
-        words = self.model.words
-        is_tail = form == "lone" and text[start - 1 : start + 1] in words and text[start - 2 : start] not in words
-        odds -= _PREPOSITION * is_preposition + _TAIL_OF_WORD * is_tail
+        odds -= _PREPOSITION * is_preposition
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else self._weigh_shut(text, start, form)
         return NameReading(start, end, odds, is_open, form)
 

@@ -159,7 +159,8 @@ class PersonNames:
         """A reading with its prior and with what stands to its right."""
         is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
-        if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
+        is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
+        if is_adverb and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
         if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
