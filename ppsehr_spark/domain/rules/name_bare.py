@@ -34,6 +34,9 @@ _PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂�
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("'()+-=~[0123456789《")
 _NICK_HEADS = frozenset("小老阿")
+_MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS | {":"}
+#: The most that edges and what stands around add to an unmarked name, less what a clause start costs it.
+_BEST_EDGES = 0.5
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 #: Words of one character after which a person stands more often than elsewhere.
@@ -55,43 +58,55 @@ class BareNames:
             rf"[{heads}](?:(?<![\u4e00-\u9fff·](?s:.))(?=[\u4e00-\u9fff])|"
             rf"(?<=[{common}])(?=[{''.join(sorted(model.given))}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
         )
+        self._heads = marked
         self._likely = marked - _NO_HEADS | _NICK_HEADS
         self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Clause starts and places inside a clause."""
-        words = self.reader.model.words
-        cost = words.get
+        cost = self.reader.model.words.get
         for match in self._site.finditer(text):
             at = match.start()
-            if at and is_hanzi(text, at - 1):
-                if cost(text[at : at + 2], _RARE) > _WORD and text[at - 1 : at + 1] not in words:
+            before = text[at - 1 : at]
+            if "\u4e00" <= before <= "\u9fff":
+                is_word = cost(text[at - 1 : at + 1]) or cost(text[at : at + 2], _RARE) <= _WORD
+                if not is_word and text[at] != before:
                     yield from self._read_inside(text, at)
-            elif text[at - 1 : at] != "·" and self._may_begin(text, at):
+            elif before != "·" and (self._may_begin(text, at) or self._is_marked(text, at)):
                 yield from self._read_clause(text, at)
 
     def _may_begin(self, text: str, at: int) -> bool:
-        """False where an ordinary word begins a clause and nothing marks it as a name."""
-        model = self.reader.model
-        is_likely = text[at + 1] in model.given or (text[at] in model.common and text[at + 2 : at + 3] in model.given)
-        is_likely = is_likely or text[at] in _NICK_HEADS or text[at : at + 2] in self._beginnings
-        if is_likely and text[at] in self._likely and not model.is_word(text, at):
+        """False where an ordinary word begins a clause."""
+        model, first, second = self.reader.model, text[at], text[at + 1]
+        pair = text[at : at + 2]
+        if first not in self._likely or pair in model.words or text[at : at + 3] in model.words:
+            return False
+        if pair in self._beginnings or (first in _NICK_HEADS and second in model.single):
             return True
-        return self._is_marked(text, at)
+        is_given = second in model.given or (first in model.common and text[at + 2 : at + 3] in model.given)
+        return is_given and first in self._heads and self._may_be_name(text, at)
+
+    def _may_be_name(self, text: str, at: int) -> bool:
+        """False where even words of one character each beat a name of two or three; spares most full readings."""
+        model, single = self.reader.model, self.reader.model.single_cost
+        words = single(text[at]) + single(text[at + 1]) + _BEST_EDGES
+        if words > model.name_cost(text, at, at + 2):
+            return True
+        third = text[at + 2 : at + 3]
+        return third != "" and words + single(third) > model.name_cost(text, at, at + 3)
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""
-        if text[at - 1 : at] == "@":
-            return True
-        for end in (at + 2, at + 3):
-            after = text[end : end + 1]
+        second, third = text[at + 2 : at + 3], text[at + 3 : at + 4]
+        if second not in _MAY_CLOSE and third not in _MAY_CLOSE:
+            return text[at - 1 : at] == "@"
+        for end, after in ((at + 2, second), (at + 3, third)):
             if after == ":" and text[end - 1] not in NOT_GIVEN and weigh_left(text, at) > 0:
                 return True
             if after in FIRST_OF_MARKS and weigh_mark(text, end) >= _SURE_MARK:
                 return True
-            if after in FIRST_OF_ACTS and weigh_right(text, end) >= _CLEAR_MARK and end - at > 2:
-                return text[at] in self.reader.model.common and text[at] in self._likely
-        return False
+        is_common = text[at] in self.reader.model.common and text[at] in self._likely
+        return is_common and third in FIRST_OF_ACTS and weigh_right(text, at + 3) >= _CLEAR_MARK
 
     def _read_clause(self, text: str, at: int) -> Iterator[FoundName]:
         readings = self.reader.read_ends(text, at)

@@ -103,6 +103,7 @@ class NameReader:
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
+        self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
 
     def surname_length(self, text: str, at: int) -> int:
         """2 for a compound surname at ``at``, 1 for a single one, 0 for none."""

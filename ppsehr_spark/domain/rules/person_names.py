@@ -14,7 +14,7 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_edges import weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
@@ -45,6 +45,8 @@ _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
+#: Below this a reading is neither a doubt nor of use to its neighbours.
+_LEAST = 0.2
 _FAINT_LABEL = 0.6
 #: Rules that no word for a person supports.
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
@@ -86,7 +88,7 @@ _FAINT = -2.5
 _COMMON_WORD = 9.0
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
-_STRONG_MARK = 4.5
+_STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -130,6 +132,9 @@ class PersonNames:
         found += self.bare.find(text.text)
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
+        found = [f for f in found if f.confidence >= _LEAST]
+        if not found:
+            return
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
@@ -271,7 +276,7 @@ class PersonNames:
 
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
-        if not is_hanzi(text, at) or self._runs_on(text, at):
+        if text[at : at + 1] not in self.reader.firsts or self._runs_on(text, at):
             return
         if prior <= _FAINT and self._begins_a_word(text, at):
             return
@@ -293,7 +298,8 @@ class PersonNames:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         if not self.reader.model.is_word(text, at):
             return False
-        return not any(weigh_right(text, end) >= _STRONG_MARK for end in range(at + 2, at + 7))
+        ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
+        return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)
 
     def _ends_a_word(self, text: str, end: int) -> bool:
         """True when no name can end at ``end``, or an ordinary word does."""
