@@ -18,6 +18,8 @@ from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, N
 _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
+#: What the characters of an unmarked name must be worth against words of one character, all edges being best.
+_LEAST_AT_CLAUSE, _LEAST_INSIDE = 4.0, 2.0
 _NEVER, _SURELY = -99.0, 99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
@@ -35,8 +37,6 @@ _PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂�
 _BRAND_EDGE = frozenset("'()+-=~[0123456789《")
 _NICK_HEADS = frozenset("小老阿")
 _MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS | {":"}
-#: The most that edges and what stands around add to an unmarked name, less what a clause start costs it.
-_BEST_EDGES = 0.5
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 #: Words of one character after which a person stands more often than elsewhere.
@@ -70,7 +70,8 @@ class BareNames:
             before = text[at - 1 : at]
             if "\u4e00" <= before <= "\u9fff":
                 is_word = cost(text[at - 1 : at + 1]) or cost(text[at : at + 2], _RARE) <= _WORD
-                if not is_word and text[at] != before:
+                is_nick = text[at] in _NICK_HEADS
+                if not is_word and text[at] != before and (is_nick or self._may_be_name(text, at, _LEAST_INSIDE)):
                     yield from self._read_inside(text, at)
             elif before != "·" and (self._may_begin(text, at) or self._is_marked(text, at)):
                 yield from self._read_clause(text, at)
@@ -84,12 +85,15 @@ class BareNames:
         if pair in self._beginnings or (first in _NICK_HEADS and second in model.single):
             return True
         is_given = second in model.given or (first in model.common and text[at + 2 : at + 3] in model.given)
-        return is_given and first in self._heads and self._may_be_name(text, at)
+        is_given = is_given and first in self._heads
+        return is_given and (weigh_left(text, at) > 0 or self._may_be_name(text, at, _LEAST_AT_CLAUSE))
 
-    def _may_be_name(self, text: str, at: int) -> bool:
-        """False where even words of one character each beat a name of two or three; spares most full readings."""
+    def _may_be_name(self, text: str, at: int, least: float) -> bool:
+        """False where words of one character each beat a name of two or three by ``least`` and nothing else speaks."""
+        if text[at + 2 : at + 3] in _MAY_CLOSE or text[at + 3 : at + 4] in _MAY_CLOSE:
+            return True
         model, single = self.reader.model, self.reader.model.single_cost
-        words = single(text[at]) + single(text[at + 1]) + _BEST_EDGES
+        words = single(text[at]) + single(text[at + 1]) - least
         if words > model.name_cost(text, at, at + 2):
             return True
         third = text[at + 2 : at + 3]
