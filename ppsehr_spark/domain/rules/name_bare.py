@@ -19,7 +19,7 @@ _CLAUSE = -6.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.
-_LEAST_AT_CLAUSE, _LEAST_INSIDE = 4.0, 2.0
+_LEAST_AT_CLAUSE, _LEAST_INSIDE, _MOST_ACTS = 4.0, 2.0, 4.5
 _NEVER, _SURELY = -99.0, 99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
@@ -60,18 +60,21 @@ class BareNames:
         )
         self._heads = marked
         self._likely = marked - _NO_HEADS | _NICK_HEADS
+        self._alone = model.single | _NICK_HEADS
+        self._never = frozenset(w for w in model.words if len(w) == 2 and w[1] not in model.given | model.surnames)
         self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Clause starts and places inside a clause."""
-        cost = self.reader.model.words.get
+        cost, never = self.reader.model.words.get, self._never
         for match in self._site.finditer(text):
             at = match.start()
+            pair = text[at : at + 2]
+            if pair in never or (text[at] not in self._alone and pair not in self._beginnings):
+                continue
             before = text[at - 1 : at]
             if "\u4e00" <= before <= "\u9fff":
-                is_word = cost(text[at - 1 : at + 1]) or cost(text[at : at + 2], _RARE) <= _WORD
-                is_nick = text[at] in _NICK_HEADS
-                if not is_word and text[at] != before and (is_nick or self._may_be_name(text, at, _LEAST_INSIDE)):
+                if cost(text[at - 1 : at + 1]) is None and cost(pair, _RARE) > _WORD and text[at] != before:
                     yield from self._read_inside(text, at)
             elif before != "·" and (self._may_begin(text, at) or self._is_marked(text, at)):
                 yield from self._read_clause(text, at)
@@ -89,9 +92,9 @@ class BareNames:
         return is_given and (weigh_left(text, at) > 0 or self._may_be_name(text, at, _LEAST_AT_CLAUSE))
 
     def _may_be_name(self, text: str, at: int, least: float) -> bool:
-        """False where words of one character each beat a name of two or three by ``least`` and nothing else speaks."""
+        """False where words of one character each beat a name of two or three by ``least``, less what may follow."""
         if text[at + 2 : at + 3] in _MAY_CLOSE or text[at + 3 : at + 4] in _MAY_CLOSE:
-            return True
+            least -= _MOST_ACTS
         model, single = self.reader.model, self.reader.model.single_cost
         words = single(text[at]) + single(text[at + 1]) - least
         if words > model.name_cost(text, at, at + 2):
@@ -151,6 +154,8 @@ class BareNames:
 
     def _read_inside(self, text: str, at: int) -> Iterator[FoundName]:
         """A name between words: what the words on both sides make of the same characters counts against it."""
+        if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
+            return
         left = self._weigh_before(text, at)
         for r in self.reader.read_ends(text, at):
             if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, _SURELY):

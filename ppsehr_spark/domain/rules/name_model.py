@@ -44,6 +44,7 @@ class NameModel:
         self.surnames = self.single | self.compound
         self.heads = frozenset(s[0] for s in self.surnames)
         self._given = {r[0]: tuple(_given_cost(float(n)) for n in r[1:4]) for r in _given_rows(context)}
+        self._rare = (_given_cost(0.0),) * 3
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
         compound = {r[0] for r in rows if r[1] == "compound"}
@@ -131,14 +132,10 @@ class NameModel:
     def _given_cost(self, given: str) -> float:
         if any(c in self._never for c in given):
             return _NEVER_GIVEN * len(given)
-        rare = _given_cost(0.0)
         if len(given) == 1:
-            return self._given.get(given, (rare,) * 3)[2]
-        first, last = self._given.get(given[0], (rare,) * 3)[0], self._tail(given[1])
+            return self._given.get(given, self._rare)[2]
+        first, last = self._given.get(given[0], self._rare)[0], self._given.get(given[1], self._rare)[1]
         return first + (min(last, _DOUBLE_COST + 3.0) if given[0] == given[1] else last)
-
-    def _tail(self, character: str) -> float:
-        return self._given.get(character, (0.0, _given_cost(0.0)))[1]
 
 
 def hanzi_end(text: str, at: int, limit: int) -> int:
