@@ -32,10 +32,12 @@ _UNMARKED = 1.5
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
-_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟")
+_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟湖谷乡局")
 #: After these a bare word is a brand or a term, hardly a person.
 _BRAND_EDGE = frozenset("'()+-=~[0123456789《")
 _NICK_HEADS = frozenset("小老阿")
+#: Before a bare name stand neither the dot of a longer name nor the mark of a title.
+_NOT_BEFORE = frozenset("·《")
 _MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS | {":"}
 #: Surname characters with which a clause far more often begins a word or a sentence.
 _NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
@@ -66,7 +68,7 @@ class BareNames:
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Clause starts and places inside a clause."""
-        cost, never = self.reader.model.words.get, self._never
+        words, never = self.reader.model.words, self._never
         for match in self._site.finditer(text):
             at = match.start()
             pair = text[at : at + 2]
@@ -74,9 +76,10 @@ class BareNames:
                 continue
             before = text[at - 1 : at]
             if "\u4e00" <= before <= "\u9fff":
-                if cost(text[at - 1 : at + 1]) is None and cost(pair, _RARE) > _WORD and text[at] != before:
+                is_inside = text[at - 1 : at + 1] in words or text[at - 1 : at + 2] in words or text[at] == before
+                if not is_inside and words.get(pair, _RARE) > _WORD:
                     yield from self._read_inside(text, at)
-            elif before != "·" and (self._may_begin(text, at) or self._is_marked(text, at)):
+            elif before not in _NOT_BEFORE and (self._may_begin(text, at) or self._is_marked(text, at)):
                 yield from self._read_clause(text, at)
 
     def _may_begin(self, text: str, at: int) -> bool:
@@ -108,8 +111,8 @@ class BareNames:
         if second not in _MAY_CLOSE and third not in _MAY_CLOSE:
             return text[at - 1 : at] == "@"
         for end, after in ((at + 2, second), (at + 3, third)):
-            if after == ":" and text[end - 1] not in NOT_GIVEN and weigh_left(text, at) > 0:
-                return True
+            if after == ":" and text[end - 1] not in NOT_GIVEN:
+                return weigh_left(text, at) > 0 or _speaks_again(text, at, end) > 0
             if after in FIRST_OF_MARKS and weigh_mark(text, end) >= _SURE_MARK:
                 return True
         is_common = text[at] in self.reader.model.common and text[at] in self._likely
@@ -127,9 +130,9 @@ class BareNames:
         """Log-odds of a bare reading at the start of a clause; what only sounds like a name needs a mark."""
         at, end = reading.start, reading.end
         right, left = weigh_right(text, end), weigh_left(text, at)
-        if text[end : end + 1] == ":" and left > 0:
-            right = max(right, _SPEAKER + _SPEAKS_AGAIN * (text.count(text[at : end + 1], end, end + _TALK) > 0))
-            right += _SPEAKS_AGAIN * (text.count("\n" + text[at : end + 1], max(0, at - _TALK), at - 1) > 0)
+        if text[end : end + 1] == ":":
+            again = _speaks_again(text, at, end)
+            right = max(right, _SPEAKER + again) if left > 0 or again else right
         is_foreign = reading.form == "foreign"
         is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading, sound)
         is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)
@@ -144,7 +147,11 @@ class BareNames:
         """True for more than two characters that all transliterate, unless the Chinese reading is far the likelier."""
         is_han = reading.form == "han" and text[reading.start] in self.reader.model.common
         is_clear = is_han and reading.odds > max(sound, 0.0) + _CLEARLY_HAN
-        return not is_clear and reading.end - reading.start > 2 and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+        return (
+            not is_clear
+            and reading.end - reading.start > 2
+            and all(c in self.reader.foreign.characters for c in text[reading.start : reading.end])
+        )
 
     def _doubt_unmarked(self, text: str, reading: NameReading) -> float:
         """What a clause start without any mark costs: brands stand beside digits and brackets, with rare surnames."""
@@ -186,3 +193,8 @@ class BareNames:
         if text[at - 1] == "床" and text[at - 2 : at - 1].isdigit():
             return _TOWARDS_ODDS
         return _AFTER_WORD if self.reader.is_open_left(text, at) else _NO_WORD
+
+
+def _speaks_again(text: str, at: int, end: int) -> float:
+    """Log-odds that the same word before a colon nearby adds to a speaker."""
+    return _SPEAKS_AGAIN * (text.count(text[at : end + 1], max(0, at - _TALK), end + _TALK) > 1)

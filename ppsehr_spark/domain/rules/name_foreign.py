@@ -84,7 +84,7 @@ class ForeignNames:
         return best
 
     def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool], ordinary: Ordinary) -> int | None:
-        """The end of a name with dots at ``at``: a following word ends it, else the cheapest cut of sounds and words."""
+        """The end of a name with dots at ``at``: a following word ends it, else the cheapest cut."""
         match = _DOTTED.match(text, at)
         if match is None:
             return None

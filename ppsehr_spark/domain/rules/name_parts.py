@@ -175,7 +175,9 @@ class NameReader:
         """Where the name with its first dot at ``dot`` begins: the cheapest cut between words and sounds."""
         low = hanzi_start(text, dot, WINDOW)
         words, sounds = self.model.ordinary_to(text, low, dot), self.foreign.spelled_to(text, low, dot)
-        costs = ((words[at - low] + sounds[at - low] - self._edge_before_dotted(text, at), at) for at in range(low, dot))
+        costs = (
+            (words[at - low] + sounds[at - low] - self._edge_before_dotted(text, at), at) for at in range(low, dot)
+        )
         return min(costs, default=(0.0, dot))[1]
 
     def _edge_before_dotted(self, text: str, at: int) -> float:
@@ -228,7 +230,9 @@ class NameReader:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
 
-    def _rate_left(self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False) -> NameReading:
+    def _rate_left(
+        self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False
+    ) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
         is_open = is_hard or (self.is_open_left(text, start) and not is_tail)
         is_preposition = text[start] in HARDLY_SURNAMES and form != "lone" and text[start + 1] in self.model.heads
@@ -238,7 +242,9 @@ class NameReader:
 
     def _weigh_shut(self, text: str, start: int, form: str) -> float:
         """What a left edge costs after no word that a name may follow: less after any word at all."""
-        if form == "lone" and (text[start - 2 : start] in self.model.words or text[start - 3 : start] in self.model.words):
+        if form == "lone" and (
+            text[start - 2 : start] in self.model.words or text[start - 3 : start] in self.model.words
+        ):
             return _WORD_EDGE
         return _NO_LEFT_EDGE - 1.2 * (form == "foreign")
 
@@ -278,7 +284,11 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
+        odds -= _NOT_THE_END * (
+            text[at + 1 : end] in self._titles
+            or text[at + 2 : end] in self._titles
+            or _PAIR_AT_END.match(text, end - 1) is not None
+        )
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")

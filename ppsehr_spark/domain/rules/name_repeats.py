@@ -91,12 +91,20 @@ def find_given(text: str, found: list[FoundName], reader: NameReader) -> Iterato
     """The given name alone, where the whole name is certain elsewhere in the note and the given name is no word."""
     names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start == 3}
     model = reader.model
-    given = {n[1:] for n in names if n[0] in model.single and n[1:] not in model.words and all(c in model.given for c in n[1:])}
+    given = {
+        n[1:]
+        for n in names
+        if n[0] in model.single and n[1:] not in model.words and all(c in model.given for c in n[1:])
+    }
     if not given or len(given) > _MOST_NAMES:
         return
     for match in re.finditer("|".join(sorted(given)), text):
         start, end = match.span()
-        if text[start - 1 : start] not in model.single and reader.is_open_left(text, start) and reader.is_closed(text, end):
+        if (
+            text[start - 1 : start] not in model.single
+            and reader.is_open_left(text, start)
+            and reader.is_closed(text, end)
+        ):
             yield FoundName(start, end, _GIVEN_ALONE, "given")
 
 

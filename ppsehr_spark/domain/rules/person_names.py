@@ -48,11 +48,17 @@ _BEYOND_EPONYM = 0.9
 #: Below this a reading is neither a doubt nor of use to its neighbours.
 _LEAST = 0.2
 _FAINT_LABEL = 0.6
+#: What stands before 科 in the name of a department, unlike 莫斯科.
+_DEPARTMENT_END = frozenset(
+    "内外产妇儿骨眼鼻喉腔肤瘤诊醉复经分医染验像理声学养伤液尿胸脑心吸化肾症疗血疹疡生年感结神肛中老普痛射入输病全创务教护"
+)
+#: What a name only heard after a preposition costs: clubs and places stand there as well.
+_ONLY_HEARD = 3.0
 #: Rules that no word for a person supports.
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
 _PLACE_AFTER = re.compile(
-    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|公司|集团|牌|自然保护|公园|博物馆"
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|故居|购物|商场|超市|公证处|兄弟|世界杯|竞技|温泉|山庄|》|自然保护|公园|博物馆"
 )
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
@@ -236,7 +242,10 @@ class PersonNames:
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (len(hit.value) == 1 and reading.form != "lone" and hit.value not in _KIN_TITLES):
             return None
-        if len(hit.value) == 1 and (text[reading.start] not in self.reader.model.common or text[reading.start:hit.end] in self.reader.model.words):
+        if len(hit.value) == 1 and (
+            text[reading.start] not in self.reader.model.common
+            or text[reading.start : hit.end] in self.reader.model.words
+        ):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
@@ -268,6 +277,8 @@ class PersonNames:
         if hit.value == "床":
             if text[hit.start - 1 : hit.start].isdigit():
                 yield from self._read_best(text, _after(text, hit), _PRIOR["bed"], "bed")
+        elif text[hit.start - 1 : hit.start] not in _DEPARTMENT_END:
+            return
         elif text[hit.end : hit.end + 1] == "(":
             found = self._read_best(text, hit.end + 1, _PRIOR["unit ("], "unit")
             yield from (f for f in found if text[f.end : f.end + 1] == ")")
@@ -286,8 +297,16 @@ class PersonNames:
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
         candidates += [spaced] if spaced else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
-        found = [self._rate(text, r, prior - 1.5 * (r.form == "lone"), rule) for r in candidates]
+        found = [self._rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]
+
+    def _doubt_form(self, text: str, reading: NameReading, rule: str) -> float:
+        """What a surname alone, or a name only heard and not composed, costs beyond its own form."""
+        if reading.form == "lone":
+            return 1.5
+        is_heard = rule == "agent" and reading.form == "foreign" and not weigh_right(text, reading.end)
+        is_composed = is_heard and self.reader.foreign.is_composed(text, reading.start, reading.end)
+        return _ONLY_HEARD * (is_heard and not is_composed)
 
     def _runs_on(self, text: str, at: int) -> bool:
         """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
