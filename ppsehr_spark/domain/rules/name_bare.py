@@ -28,6 +28,7 @@ _CLEARLY_HAN = 6.0
 _WORD, _RARE = 12.0, 99.0
 #: A speaker who speaks again within so many characters.
 _SPEAKS_AGAIN, _TALK = 3.0, 1000
+_SENTENCE_END = frozenset("。!?\n")
 _UNMARKED = 1.5
 _CLEAR_MARK, _SURE_MARK = 4.0, 5.0
 _PLACE = 4.0
@@ -86,7 +87,9 @@ class BareNames:
         """False where an ordinary word begins a clause."""
         model, first, second = self.reader.model, text[at], text[at + 1]
         pair = text[at : at + 2]
-        if first not in self._likely or pair in model.words or text[at : at + 3] in model.words:
+        cost = model.words.get
+        is_word = cost(pair, _RARE) <= _WORD or cost(text[at : at + 3], _RARE) <= _WORD
+        if first not in self._likely or is_word:
             return False
         if pair in self._beginnings or (first in _NICK_HEADS and second in model.single):
             return True
@@ -196,5 +199,7 @@ class BareNames:
 
 
 def _speaks_again(text: str, at: int, end: int) -> float:
-    """Log-odds that the same word before a colon nearby adds to a speaker."""
+    """Log-odds that the same word before a colon nearby adds to a speaker at the start of a sentence."""
+    if at and text[at - 1] not in _SENTENCE_END:
+        return 0.0
     return _SPEAKS_AGAIN * (text.count(text[at : end + 1], max(0, at - _TALK), end + _TALK) > 1)

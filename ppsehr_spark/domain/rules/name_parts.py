@@ -57,7 +57,7 @@ _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在")
-_PLAIN_WORD = 10.5
+_PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
 _LONGEST_DOTTED = 30
@@ -224,7 +224,7 @@ class NameReader:
         if text[end] in _PARTICLES:
             return False
         cost = self.model.words.get
-        return cost(text[end : end + 2], 99.0) <= _PLAIN_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
+        return cost(text[end : end + 2], 99.0) <= _EDGE_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
