@@ -293,7 +293,7 @@ class PersonNames:
             return
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
-        allows_lone = rule in _TAKES_LONE and not spaced
+        allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
         candidates += [spaced] if spaced else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
