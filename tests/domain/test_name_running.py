@@ -1,4 +1,4 @@
-"""NAME: names in running text that no label announces, dotted names, lists, speakers; and words that only look alike."""
+"""NAME in running text: bare and dotted names, lists, speakers, fields no list holds; and words that look alike."""
 
 from __future__ import annotations
 

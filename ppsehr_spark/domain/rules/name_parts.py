@@ -20,7 +20,7 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
-    "岁副看老妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
+    "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
@@ -61,6 +61,8 @@ _PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
 _LONGEST_DOTTED = 30
+#: These end a date or a time after a digit and begin no word there.
+_CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
@@ -150,7 +152,8 @@ class NameReader:
     def read_left(self, text: str, end: int, *, allows_lone: bool = False) -> NameReading | None:
         """The best name that ends exactly at ``end``; with ``allows_lone`` a lone surname counts."""
         low = hanzi_start(text, end, WINDOW)
-        if low == end:
+        low += text[low : low + 1] in _CLOCK and text[low - 1 : low].isdigit()
+        if low >= end:
             return None
         if text[low - 1 : low] == "·":
             return self.read_dotted_left(text, end)

@@ -14,13 +14,14 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
@@ -38,28 +39,17 @@ _KIN_IN_FIELD = re.compile(
 )
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
-_EPONYM_AFTER = re.compile(
-    r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
-)
-_EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
 #: Below this a reading is neither a doubt nor of use to its neighbours.
 _LEAST = 0.2
-_FAINT_LABEL = 0.6
 #: What stands before 科 in the name of a department, unlike 莫斯科.
 _DEPARTMENT_END = frozenset(
     "内外产妇儿骨眼鼻喉腔肤瘤诊醉复经分医染验像理声学养伤液尿胸脑心吸化肾症疗血疹疡生年感结神肛中老普痛射入输病全创务教护"
 )
 #: What a name only heard after a preposition costs: clubs and places stand there as well.
 _ONLY_HEARD = 3.0
-#: Rules that no word for a person supports.
-_BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
-_PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
-_PLACE_AFTER = re.compile(
-    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|故居|购物|商场|超市|公证处|兄弟|世界杯|竞技|温泉|山庄|》|自然保护|公园|博物馆"
-)
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
 #: Log-odds that a name stands there, before its own form is read.
@@ -158,9 +148,7 @@ class PersonNames:
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False
-        return not (
-            self._says_nothing(text, found.start, found.end) or _is_eponym(text, found) or _is_place(text, found)
-        )
+        return not (self._says_nothing(text, found.start, found.end) or is_eponym(text, found) or is_place(text, found))
 
     def _says_nothing(self, text: str, start: int, end: int) -> bool:
         """True for words that forms carry in place of a name (``同上``, ``患者本人``)."""
@@ -188,6 +176,8 @@ class PersonNames:
         plain = text.text
         for kind in ("label", "weak_label"):
             for hit in longest(text.hits.get(f"NAME.{kind}", ())):
+                if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
+                    continue
                 gap = _AFTER_LABEL.match(plain, hit.end)
                 if gap is None and kind == "label":
                     yield from self._read_best(plain, hit.end, _PRIOR["label"], "after_label")
@@ -236,19 +226,27 @@ class PersonNames:
 
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
-        is_spaced = text[hit.start - 1 : hit.start] == " "
-        if len(hit.value) == 1 and (is_spaced or not self.reader.is_closed(text, hit.end)):
+        is_spaced, is_short = text[hit.start - 1 : hit.start] == " ", len(hit.value) == 1
+        if is_short and (is_spaced or not self._ends_short(text, hit)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
-        if reading is None or (len(hit.value) == 1 and reading.form != "lone" and hit.value not in _KIN_TITLES):
-            return None
-        if len(hit.value) == 1 and (
-            text[reading.start] not in self.reader.model.common
-            or text[reading.start : hit.end] in self.reader.model.words
-        ):
+        if reading is None or (is_short and not self._fits_short(text, reading, hit)):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
+
+    def _ends_short(self, text: str, hit: Hit) -> bool:
+        """True when a title of one character is a word of its own; 老 also ends names (``胡老三``)."""
+        if hit.value == "老" and is_hanzi(text, hit.end):
+            return text[hit.end : hit.end + 2] in self.reader.model.words
+        return self.reader.is_closed(text, hit.end)
+
+    def _fits_short(self, text: str, reading: NameReading, hit: Hit) -> bool:
+        """True when a title of one character may follow: kin terms after any name, the rest after a common surname."""
+        if reading.form != "lone" and hit.value not in _KIN_TITLES:
+            return False
+        model = self.reader.model
+        return text[reading.start] in model.common and text[reading.start : hit.end] not in model.words
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
@@ -372,20 +370,6 @@ class PersonNames:
                 is_han = plain[start : hit.start] in self.reader.model.surnames
                 is_clear = not is_title and (2 * sound >= reading.end - start - 1 or is_han)
                 yield FoundName(reading.start, reading.end, 0.91 if is_clear else 0.45, "dotted")
-
-
-def _is_eponym(text: str, found: FoundName) -> bool:
-    """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
-    is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
-    return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
-
-
-def _is_place(text: str, found: FoundName) -> bool:
-    """``季华园``, ``柯桥镇``: what nothing announces as a person and a word of places ends or follows."""
-    is_faint = found.rule in _BARE or (found.rule == "label" and found.confidence < _FAINT_LABEL)
-    if not is_faint or weigh_mark(text, found.end):
-        return False
-    return text[found.end - 1] in _PLACE_END or _PLACE_AFTER.match(text, found.end) is not None
 
 
 def _after(text: str, hit: Hit) -> int:
