@@ -288,9 +288,7 @@ class NameReader:
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (
-            text[at + 1 : end] in self._titles
-            or text[at + 2 : end] in self._titles
-            or _PAIR_AT_END.match(text, end - 1) is not None
+            any(text[at + n : end] in self._titles for n in (0, 1, 2)) or _PAIR_AT_END.match(text, end - 1) is not None
         )
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)

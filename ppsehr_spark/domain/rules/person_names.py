@@ -67,6 +67,7 @@ _PRIOR |= {
     "role": -0.8,
     "role ": -2.0,
     "role (": -3.0,
+    "role:": 1.0,
     "agent": -4.0,
     "named": 1.5,
     "unit": -4.0,
@@ -260,8 +261,11 @@ class PersonNames:
         for hit in longest(text.hits.get("NAME.role", ())):
             at = _after(plain, hit)
             yield from self._read_best(plain, at, _PRIOR["role" if at == hit.end else "role "], "role")
-            if plain[hit.end : hit.end + 1] == "(":
+            after = plain[hit.end : hit.end + 1]
+            if after == "(":
                 yield from self._read_best(plain, hit.end + 1, _PRIOR["role ("], "role")
+            elif after == ":":
+                yield from self._read_list(plain, _after_mark(plain, hit.end + 1), _PRIOR["role:"], is_strict=False)
         for hit in longest(text.hits.get("NAME.agent", ())):
             yield from self._read_best(plain, _after(plain, hit), _PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
@@ -373,5 +377,9 @@ class PersonNames:
 
 
 def _after(text: str, hit: Hit) -> int:
-    gap = _BLANKS.match(text, hit.end)
-    return gap.end() if gap else hit.end
+    return _after_mark(text, hit.end)
+
+
+def _after_mark(text: str, at: int) -> int:
+    gap = _BLANKS.match(text, at)
+    return gap.end() if gap else at
