@@ -98,14 +98,17 @@ def find_given(text: str, found: list[FoundName], reader: NameReader) -> Iterato
     }
     if not given or len(given) > _MOST_NAMES:
         return
-    for match in re.finditer("|".join(sorted(given)), text):
-        start, end = match.span()
-        if (
-            text[start - 1 : start] not in model.single
-            and reader.is_open_left(text, start)
-            and reader.is_closed(text, end)
-        ):
-            yield FoundName(start, end, _GIVEN_ALONE, "given")
+    for name in sorted(given):
+        at = text.find(name)
+        while at >= 0:
+            if _stands_alone(text, at, at + len(name), reader):
+                yield FoundName(at, at + len(name), _GIVEN_ALONE, "given")
+            at = text.find(name, at + len(name))
+
+
+def _stands_alone(text: str, start: int, end: int, reader: NameReader) -> bool:
+    is_headed = text[start - 1 : start] in reader.model.single
+    return not is_headed and reader.is_open_left(text, start) and reader.is_closed(text, end)
 
 
 def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
