@@ -287,9 +287,9 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        odds -= _NOT_THE_END * (
-            any(text[at + n : end] in self._titles for n in (0, 1, 2)) or _PAIR_AT_END.match(text, end - 1) is not None
-        )
+        is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
+        is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
+        odds -= _NOT_THE_END * bool(is_title or is_pair)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
