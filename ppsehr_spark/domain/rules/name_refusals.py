@@ -1,0 +1,40 @@
+"""Readings that are no persons after all: signs and diseases that bear a name, places and firms.
+
+Knows: what follows an eponym, a place or a firm. Must not know: how names are found.
+Reference: annotation guideline v1, row NAME, "do not annotate".
+"""
+
+from __future__ import annotations
+
+import re
+
+from ppsehr_spark.domain.rules.name_edges import weigh_mark
+from ppsehr_spark.domain.rules.name_found import FoundName
+
+_EPONYM_AFTER = re.compile(
+    r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|"
+    r"定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
+)
+_EPONYM_END = frozenset("征氏")
+#: Rules that no word for a person supports, and how sure a label must be to count as one.
+_BARE, _FAINT_LABEL = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"]), 0.6
+_PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
+_PLACE_AFTER = re.compile(
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|"
+    r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆|故居|温泉|山庄|"
+    r"公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|购物|商场|超市|公证处|兄弟|世界杯|竞技|》"
+)
+
+
+def is_eponym(text: str, found: FoundName) -> bool:
+    """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
+    is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
+    return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
+
+
+def is_place(text: str, found: FoundName) -> bool:
+    """``季华园``, ``柯桥镇``, ``瑞穗银行``: what nothing announces as a person and a word of places or firms closes."""
+    is_faint = found.rule in _BARE or (found.rule == "label" and found.confidence < _FAINT_LABEL)
+    if not is_faint or weigh_mark(text, found.end):
+        return False
+    return text[found.end - 1] in _PLACE_END or _PLACE_AFTER.match(text, found.end) is not None
