@@ -27,20 +27,23 @@ _REACH = re.compile(
 _IDENTITY = re.compile(
     r"[ ]{0,2}[,、(|/ ]?[ ]?(?:身份证|证件|ID[ :号]|住院号|门诊号|病案号|台胞证|护照|医保号|[1-9][0-9]{16}[0-9Xx])"
 )
-_PAIR = re.compile(r"之(?:[大小长次独双]?[子女]|父|母|夫|妻|婴|孙|兄|弟|姐|妹)|(?:夫妇|夫妻|伉俪|父子|母子|母女|父女)")
-_SIGN = re.compile(r"[ ]{0,2}签(?:[字名发署章]|[ 。\n]|$)|[ ]{0,2}(?:敬上|谨上|启|手书|记录[。 \n])")
+_PAIR = re.compile(r"之(?:[大小长次独双]?[子女]|父|母|夫|妻|婴|孙|兄|弟|姐|妹)|(?:夫妇|夫妻|伉俪|父子|母子|母女|父女)|(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|家长)(?:[:,、 \n]|$)")
+_SIGN = re.compile(r"[ ]{0,2}签(?:[字名发署章]|[ 。\n]|$)|[ ]{0,2}(?:敬上|谨上|启|手书|记录[。 \n])|收(?:[ 。,\n]|$)")
 _KIN_AFTER = re.compile(
     r"[ ]?\((?:系|为|是)?(?:患者|病人|其)?(?:之|的)?(?:父亲?|母亲?|子|女|夫|妻子?|儿子?|女儿|丈夫|爱人|配偶|家属|"
     r"本人|姐姐?|弟弟?|兄|妹妹?|哥哥?|孙子?|孙女|外孙|"
     r"儿媳|女婿|媳妇|弟媳|弟妹|嫂子?|父子|母子|父女|母女|夫妻|朋友|同事|同学|邻居|监护人|护工|外甥|侄子?|侄女|亲属|祖父|祖母|"
     r"外婆|外公|奶奶|爷爷|长子|次子|长女|次女|[男女]友|老乡|工友)(?:关系)?[,)、]|[ ]?,系其"
 )
+_DID_CLEARLY = re.compile(
+    r"诉(?![讼求])|[代自主]诉|[代自]述|签[名字署]|在场|到场|[ ]?来电|[ ]?致电|主刀|[一二三]助|巡回|协助|陪[同护诊伴检]|搀扶|查房|接诊|换药|代班|顶班|值[夜白]?班|"
+    r"及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿|爱人)|家属|同意|拒绝|否认|要求|表示"
+)
 _DID = re.compile(
-    r"已(?:向|核对|签|告|与|知|到|离|于|将)|诉|要求|表示|在场|到场|同意|签[名字署]|陪|看过|查看|查房|复核|"
-    r"汇报|补充|指出|认为|主刀|[一二三]助|巡回|器械|来电|致电|接听|送[餐饭药来]|巡视|到达|到床旁|"
-    r"赶到|代诉|询问|告知|解释|交代|执行|核对|意见|及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿)|"
-    r"主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|协助|陈述|"
-    r"搀扶|推送|报告|接诊|接班|交班|术后查看"
+    r"已(?:向|核对|签|告|与|知|到|离|于|将)|看过|查看|复核|汇报|补充|指出|认为|器械|接听|送[餐饭药来]|巡视|到达|到床旁|"
+    r"赶到|询问|告知|解释|交代|执行|核对|意见|"
+    r"主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|陈述|"
+    r"推送|报告|接班|交班|术后查看|(?:的)?(?:微信|电话|手机|联系方式)"
 )
 _SPOKE = re.compile(
     r"(?:[ ]?(?:也|还|则|均|都|曾|却|日前|近日|昨天|昨日|今天|笑着|[0-9]{1,2}日))?"
@@ -50,7 +53,9 @@ _SPOKE = re.compile(
 _HEAD_SEX_AGE = re.compile(
     r"(?:[男女],[0-9]{1,3}(?:岁|月|天|个月)?(?:,(?:[未已]婚|离异|丧偶|汉族|学生|农民|职工|职员|工人))?,)$"
 )
+_NATION = re.compile(r"[ ,、(]{1,2}(?:汉|回|满|壮|藏|维吾尔|蒙古?|哈萨克|苗|彝|土家|朝鲜|侗|瑶|白|傣|黎|畲|布依|柯尔克孜|锡伯|达斡尔|鄂温克|羌|纳西|佤|水|仫佬|土|撒拉)族")
 _NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
+_TIME_STAMP, _BEHIND_TIME = re.compile(r"[0-9]{1,2}[:时][0-9]{2}分?[ ,]{0,2}$"), frozenset(" ,分0123456789")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
 _RIGHT = (
     (_SEX_AGE, 11.0),
@@ -61,15 +66,27 @@ _RIGHT = (
     (_REACH, 6.0),
     (_IDENTITY, 5.0),
     (_SIGN, 5.0),
+    (_NATION, 6.0),
     (_COURSE, 4.0),
 )
 #: Marks to the right of a name, quick to rule out: most places have none of these characters next.
-FIRST_OF_MARKS = frozenset(" ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*")
+FIRST_OF_MARKS = frozenset(" ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*收妈爸奶爷外家")
+#: Acts and speech to the right of a name, as quick to rule out.
+FIRST_OF_ACTS = frozenset(
+    "诉代自主签在到来致一二三巡协陪搀查接换顶值及的家同拒否要表已看复汇补指认器送赶询告解交执核意副医护教大等先女与向为陈推报术微电手联"
+    "也还则均都曾却日近昨今笑0123456789说称介透强坦直宣证承感谈写回呼提坚 "
+)
+#: What stands behind the punctuation of every mark: one look rules out nearly all commas and blanks.
+_MAY_MARK = re.compile(
+    r"[^ ,、(:/|·;]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
+    r"[男女性MF0-9+年联电手微TtQ身证I住门病台护医签敬谨启记系为是患其之的父母子夫妻儿女爱配家本姐弟兄妹哥孙外媳婿嫂朋同邻监侄亲祖奶爷长次老工"
+    r"孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
+)
 
 
 def weigh_mark(text: str, end: int) -> float:
     """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
-    if text[end : end + 1] in FIRST_OF_MARKS:
+    if text[end : end + 1] in FIRST_OF_MARKS and _MAY_MARK.match(text, end):
         for pattern, weight in _RIGHT:
             if pattern.match(text, end):
                 return weight
@@ -81,6 +98,10 @@ def weigh_right(text: str, end: int) -> float:
     mark = weigh_mark(text, end)
     if mark:
         return mark
+    if text[end : end + 1] not in FIRST_OF_ACTS:
+        return 0.0
+    if _DID_CLEARLY.match(text, end):
+        return 4.5
     if _SPOKE.match(text, end):
         return 4.0
     return 3.0 if _DID.match(text, end) else 0.0
@@ -92,6 +113,8 @@ def weigh_left(text: str, start: int) -> float:
         return 1.5
     if text[start - 1] == "@":
         return 4.0
+    if text[start - 1] in _BEHIND_TIME and _TIME_STAMP.search(text, max(0, start - 8), start):
+        return 2.0
     if text[start - 1] == "," and _HEAD_SEX_AGE.search(text, max(0, start - 16), start):
         return 6.0
     return 2.5 if text[start - 1] in " .、)" and _NUMBERED.search(text, max(0, start - 9), start) else 0.0

@@ -15,11 +15,15 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 LONGEST = 9
 _START_COST = 5.0
 _COMPONENT_COST = 4.5
+_UNSPELLED_COST, _CLOSED_FIELD = 14.0, 4.0
 _LEAST_COMPOSED = 4
-_CLOSED_PART = 5
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 _PART = rf"(?:(?![的了在和与及是说对为从被把向由])[{_HANZI}])"
 _DOTTED = re.compile(rf"{_PART}{{1,7}}(?:·{_PART}{{1,8}}){{1,4}}")
+
+
+#: Cheapest words of ``text[i:stop]`` for every ``i`` in ``at..stop``.
+Ordinary = Callable[[str, int, int], list[float]]
 
 
 class ForeignNames:
@@ -70,14 +74,36 @@ class ForeignNames:
             start -= 1
         return start
 
-    def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool]) -> int | None:
-        """The end of a name with dots at ``at``; its last part runs as long as it transliterates."""
+    def spelled_to(self, text: str, low: int, end: int) -> list[float]:
+        """Cost of ``text[i:end]`` as a part of a name written by sound, for every ``i`` in ``low..end``."""
+        best = [0.0] * (end - low + 1)
+        for i in range(end - 1, low - 1, -1):
+            cost = self._cost.get(text[i], _UNSPELLED_COST) + best[i + 1 - low]
+            parts = (best[part - low] for part in self._components_at(text, i) if part <= end)
+            best[i - low] = min([cost, *(_COMPONENT_COST + part for part in parts)])
+        return best
+
+    def dotted_end(self, text: str, at: int, follow: Callable[[str, int], bool], ordinary: Ordinary) -> int | None:
+        """The end of a name with dots at ``at``: a following word ends it, else the cheapest cut of sounds and words."""
         match = _DOTTED.match(text, at)
         if match is None:
             return None
         start, end = match.group().rindex("·") + at + 1, match.end()
         reach = self._component_end(text, start)
         ended = next((i for i in range(max(reach, start + 1), end) if follow(text, i)), end)
-        if ended < end or reach >= end or end - start <= _CLOSED_PART:
+        if reach >= ended or end - start <= 1:
             return ended
-        return next((i for i in range(max(reach, start + 1), end) if text[i] not in self._cost), end)
+        sounds, words = self._spelled_from(text, start, ended), ordinary(text, start, ended)
+        sounds[-1] -= _CLOSED_FIELD * (ended == end)
+        return min((sounds[i - start] + words[i - start], -i) for i in range(max(reach, start + 1), ended + 1))[1] * -1
+
+    def _spelled_from(self, text: str, start: int, end: int) -> list[float]:
+        """Cost of ``text[start:i]`` as a part of a name written by sound, for every ``i`` in ``start..end``."""
+        best = [0.0] + [math.inf] * (end - start)
+        for i in range(start, end):
+            cost = best[i - start]
+            best[i + 1 - start] = min(best[i + 1 - start], cost + self._cost.get(text[i], _UNSPELLED_COST))
+            for part in self._components_at(text, i):
+                if part <= end:
+                    best[part - start] = min(best[part - start], cost + _COMPONENT_COST)
+        return best

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_parts import NameReader
 
-_WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-Z][A-Za-z'\-]{1,20}"
+_WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-ZÀ-Þ][A-Za-zÀ-ÿ'\-]{1,20}"
 _NAME = re.compile(
     rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:(?:[ ·]|,[ ])(?:{_WORD}|[A-Z]\.)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
 )
 _CUE_BEFORE = re.compile(
-    r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|"
+    r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|咨询师|经理|总监|顾问|让|叫|请|跟|"
     r"姓名|名|\b[Nn]ame|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
     r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
 _CUE_AFTER = re.compile(
     r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
-    r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好"
+    r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好|[ ]?(?:接任|出任|担任|表示|说|认为|介绍|回复|汇报|签字|确认)"
 )
 _CUE_LENGTH = 12
 _CAPITALISED = re.compile(r"[A-Z][a-z]")

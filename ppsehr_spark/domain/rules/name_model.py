@@ -18,12 +18,14 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 WINDOW = 9
 _UNKNOWN = 13.5
 _LONGEST_WORD = 4
+_TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
 _LONE_COST = 2.6
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
+_DOUBTFUL = 4.0
 _CLAN_COST = 2.0
 _RARE_GIVEN = 0.35
 _NEVER_GIVEN = 17.0
@@ -45,23 +47,33 @@ class NameModel:
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
         compound = {r[0] for r in rows if r[1] == "compound"}
-        self._words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
-        self._words = {w: c for w, c in self._words.items() if w[:2] not in compound}
+        self.words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
+        self.words = {w: c for w, c in self.words.items() if w[:2] not in compound}
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
-            self._words[head] = min(self._words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+            self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+
+    def learn_words(self, words: Iterable[str]) -> None:
+        """Take terms of two to four characters that other lists hold as ordinary words, where they are not known."""
+        for word in words:
+            if 1 < len(word) <= _LONGEST_WORD and " " not in word:
+                self.words.setdefault(word, _TERM_COST)
 
     def word_cost(self, word: str) -> float | None:
         """Cost of ``word`` as an ordinary word; None when it is none."""
-        return self._words.get(word)
+        return self.words.get(word)
+
+    def single_cost(self, word: str) -> float:
+        """What ``word`` costs as a word of its own, known or not."""
+        return self.words.get(word, _UNKNOWN * len(word))
 
     def is_word(self, text: str, at: int) -> bool:
         """True when an ordinary word of two or three characters stands at ``at``."""
-        return text[at : at + 2] in self._words or text[at : at + 3] in self._words
+        return text[at : at + 2] in self.words or text[at : at + 3] in self.words
 
     def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
         """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
-        get, size = self._words.get, stop - at
+        get, size = self.words.get, stop - at
         window, best = text[at:stop], [0.0] * (size + 1)
         for i in range(size - 1, -1, -1):
             cost = get(window[i], _UNKNOWN) + best[i + 1]
@@ -74,7 +86,7 @@ class NameModel:
 
     def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
         """Cheapest segmentation of ``text[start:i]`` for every ``i`` in ``start..end``; index 0 is ``start``."""
-        get, size = self._words.get, end - start
+        get, size = self.words.get, end - start
         window, best = text[start:end], [0.0] * (size + 1)
         for i in range(1, size + 1):
             cost = get(window[i - 1], _UNKNOWN) + best[i - 1]
@@ -112,7 +124,8 @@ class NameModel:
             if size == 3 and text[end - 1] == "氏":
                 cost = pair + _CLAN_COST
             elif size == 4:
-                cost = pair + _MARRIED_COST + self._given_cost(text[start + 2 : end])
+                given = text[start + 2 : end]
+                cost = pair + _MARRIED_COST + self._given_cost(given) + _DOUBTFUL * (given in self.words)
         return cost
 
     def _given_cost(self, given: str) -> float:

@@ -20,7 +20,7 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
-    "岁女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
+    "岁副看老妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
@@ -52,12 +52,20 @@ _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
-_HARD_EDGE, _SOFT_EDGE, _NO_EDGE = 1.2, 0.6, -1.2
+_HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD = 10.5
+#: Verbs that also end given names: in running text the shorter name is the likelier.
+_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
+_LONGEST_DOTTED = 30
+_COMMON_CHARACTER = 7.0
+#: Particles that follow a verb, never a name.
+_PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
+_OPEN_FIELD = 4.0
+_TAIL_OF_WORD = 4.0
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
@@ -88,12 +96,14 @@ class NameReader:
     def __init__(self, context: GrammarContext) -> None:
         self.model = NameModel(context, never_given=NOT_GIVEN)
         rows = context.lexicon("lexicons/name_labels.tsv")
+        self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
         self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
+        self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
 
     def surname_length(self, text: str, at: int) -> int:
         """2 for a compound surname at ``at``, 1 for a single one, 0 for none."""
@@ -142,13 +152,17 @@ class NameReader:
         low = hanzi_start(text, end, WINDOW)
         if low == end:
             return None
+        if text[low - 1 : low] == "·":
+            return self.read_dotted_left(text, end)
         before = self.model.ordinary_to(text, low, end)
         found = []
         for start in range(max(low, end - 5), end):
             cost = self.model.name_cost(text, start, end, allows_lone=allows_lone)
             if cost < _HOPELESS:
                 form = "lone" if text[start:end] in self.model.surnames else "han"
-                found.append(self._rate_left(text, start, end, before[-1] - cost - before[start - low], form))
+                odds = before[-1] - cost - before[start - low]
+                is_tail = form == "lone" and odds + cost < self.model.single_cost(text[start:end]) - 0.1
+                found.append(self._rate_left(text, start, end, odds - _TAIL_OF_WORD * is_tail, form, is_tail=is_tail))
         run = self.foreign.run_start(text, end)
         for start in range(max(low, run), end - 1):
             costs = dict(self.foreign.costs(text, start))
@@ -158,14 +172,26 @@ class NameReader:
         return max(found, key=lambda r: r.odds, default=None)
 
     def dotted_start(self, text: str, dot: int) -> int:
-        """Where the name with a dot at ``dot`` begins: after a word a name may follow, else as far as it sounds."""
-        low = self.foreign.run_start(text, dot)
-        opened = (
-            at for at in range(low + 1, dot) if self.is_stop_before(text, at, least=2) or text[at - 1] in _BEFORE_DOTTED
-        )
-        at = next(opened, None)
-        field = hanzi_start(text, dot, 5)
-        return at or (field if dot - field <= 4 and not is_hanzi(text, field - 1) else low)
+        """Where the name with its first dot at ``dot`` begins: the cheapest cut between words and sounds."""
+        low = hanzi_start(text, dot, WINDOW)
+        words, sounds = self.model.ordinary_to(text, low, dot), self.foreign.spelled_to(text, low, dot)
+        costs = ((words[at - low] + sounds[at - low] - self._edge_before_dotted(text, at), at) for at in range(low, dot))
+        return min(costs, default=(0.0, dot))[1]
+
+    def _edge_before_dotted(self, text: str, at: int) -> float:
+        if not is_hanzi(text, at - 1):
+            return _OPEN_FIELD
+        return _HARD_EDGE * (text[at - 1] in _BEFORE_DOTTED or self.is_stop_before(text, at, least=2))
+
+    def read_dotted_left(self, text: str, end: int) -> NameReading | None:
+        """The dotted name whose last part ends at ``end``; None without a dot before it."""
+        dot = hanzi_start(text, end, WINDOW) - 1
+        if dot < 1 or text[dot] != "·" or dot == end - 1:
+            return None
+        while (low := hanzi_start(text, dot, WINDOW)) > 0 and text[low - 1] == "·" and end - low < _LONGEST_DOTTED:
+            dot = low - 1
+        start = self.dotted_start(text, dot)
+        return NameReading(start, end, _FORM_ODDS["dotted"], True, "dotted") if start < dot else None
 
     def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
@@ -181,7 +207,7 @@ class NameReader:
 
     def is_closed(self, text: str, end: int) -> bool:
         """True when no word runs on at ``end``."""
-        return not is_hanzi(text, end) or self.is_followed(text, end)
+        return not is_hanzi(text, end) or self.is_followed(text, end) or self._begins_word(text, end)
 
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
@@ -191,17 +217,30 @@ class NameReader:
         """True when a word that follows names begins at ``end``."""
         return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
 
+    def _begins_word(self, text: str, end: int) -> bool:
+        """True when an ordinary word of two characters, or a very common one of one, begins at ``end``."""
+        if text[end] in _PARTICLES:
+            return False
+        cost = self.model.words.get
+        return cost(text[end : end + 2], 99.0) <= _PLAIN_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
+
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
 
-    def _rate_left(self, text: str, start: int, end: int, odds: float, form: str) -> NameReading:
+    def _rate_left(self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False) -> NameReading:
         is_hard = not is_hanzi(text, start - 1) and text[start - 1 : start] != "·"
-        is_open = is_hard or self.is_open_left(text, start)
+        is_open = is_hard or (self.is_open_left(text, start) and not is_tail)
         is_preposition = text[start] in HARDLY_SURNAMES and form != "lone" and text[start + 1] in self.model.heads
         odds -= _PREPOSITION * is_preposition
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else _NO_LEFT_EDGE - 1.2 * (form == "foreign")
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_open else self._weigh_shut(text, start, form)
         return NameReading(start, end, odds, is_open, form)
+
+    def _weigh_shut(self, text: str, start: int, form: str) -> float:
+        """What a left edge costs after no word that a name may follow: less after any word at all."""
+        if form == "lone" and (text[start - 2 : start] in self.model.words or text[start - 3 : start] in self.model.words):
+            return _WORD_EDGE
+        return _NO_LEFT_EDGE - 1.2 * (form == "foreign")
 
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)
@@ -236,9 +275,12 @@ class NameReader:
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)
-        is_bounded = is_hard or self.is_followed(text, end)
-        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_bounded else _NO_EDGE
+        is_followed = not is_hard and self.is_followed(text, end)
+        is_bounded = is_hard or is_followed or self._begins_word(text, end)
+        odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
         odds -= _NOT_THE_END * (text[at + 1 : end] in self._titles or _PAIR_AT_END.match(text, end - 1) is not None)
+        odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
+        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         return NameReading(at, end, odds, is_bounded, form)
 
@@ -260,7 +302,9 @@ class NameReader:
         return end + 1 if keeps_tail and text[end] in self.model.given else end
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
-        end = self.foreign.dotted_end(text, at, self.ends_dotted)
+        if text.find("·", at, at + WINDOW) < 0:
+            return None
+        end = self.foreign.dotted_end(text, at, self.ends_dotted, self.model.ordinary_from)
         return NameReading(at, end, _FORM_ODDS["dotted"], True, "dotted") if end else None
 
     def read_spaced(self, text: str, at: int) -> NameReading | None:

@@ -11,34 +11,65 @@ from collections.abc import Iterator
 
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
-from ppsehr_spark.domain.rules.name_parts import NameReader
+from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
 
 _COMPANION = re.compile(
     r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/和与及]"
 )
+_BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
 _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
 _ORDINARY = 13.0
+_GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
-    """Clear names that follow a certain one after 、 or /, one after the other."""
+    """Clear names before and after a certain one in a list, one after the other, and what stands between two."""
     added: list[FoundName] = []
     queue = [f for f in found if f.confidence >= _SURE]
     known = {f.start for f in queue}
     while queue and len(added) < _MOST_COMPANIONS:
-        end = queue.pop().end
-        gap = _COMPANION.match(text, end)
-        reading = reader.read_right(text, gap.end() if gap else end)
-        least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
-        if reading and reading.is_bounded and reading.odds >= least and reading.start not in known:
-            added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
-            known.add(reading.start)
-            queue.append(added[-1])
-    return added
+        name = queue.pop()
+        for reading in (_read_next(text, name.end, reader), _read_previous(text, name.start, reader)):
+            if reading and reading.start not in known:
+                added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
+                known.add(reading.start)
+                queue.append(added[-1])
+    return added + _find_between(text, [*found, *added], reader)
+
+
+def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:
+    gap = _COMPANION.match(text, end)
+    if gap is None and text[end : end + 1] not in reader.model.heads:
+        return None
+    reading = reader.read_right(text, gap.end() if gap else end)
+    least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
+    return reading if reading and reading.is_bounded and reading.odds >= least else None
+
+
+def _read_previous(text: str, start: int, reader: NameReader) -> NameReading | None:
+    mark = text[start - 1 : start]
+    if not mark or mark not in _BEFORE_COMPANION:
+        return None
+    reading = reader.read_left(text, start - 1)
+    least = _AFTER_AND if mark in "和与及" else _AFTER_MARK
+    return reading if reading and reading.is_bounded and reading.odds >= least else None
+
+
+def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
+    """A surname and one or two characters, even a word, alone between two certain names of a list."""
+    certain = [f for f in found if f.confidence >= _SURE]
+    starts = {f.start for f in certain}
+    between = []
+    for start in {f.end + 1 for f in certain if text[f.end : f.end + 1] in ("、", "/")} - starts:
+        ends = (end for end in (start + 2, start + 3) if end + 1 in starts and text[end] in "、/")
+        end = next(ends, None)
+        if end and text[start] in reader.model.common and all(is_hanzi(text, at) for at in range(start, end)):
+            between.append(FoundName(start, end, _BETWEEN, "companion"))
+    return between
 
 
 def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterator[FoundName]:
@@ -54,6 +85,19 @@ def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterato
             if (at, at + len(name)) not in taken:
                 yield FoundName(at, at + len(name), 0.9, "repeat")
             at = text.find(name, at + len(name))
+
+
+def find_given(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
+    """The given name alone, where the whole name is certain elsewhere in the note and the given name is no word."""
+    names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start == 3}
+    model = reader.model
+    given = {n[1:] for n in names if n[0] in model.single and n[1:] not in model.words and all(c in model.given for c in n[1:])}
+    if not given or len(given) > _MOST_NAMES:
+        return
+    for match in re.finditer("|".join(sorted(given)), text):
+        start, end = match.span()
+        if text[start - 1 : start] not in model.single and reader.is_open_left(text, start) and reader.is_closed(text, end):
+            yield FoundName(start, end, _GIVEN_ALONE, "given")
 
 
 def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:

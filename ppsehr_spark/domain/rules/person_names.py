@@ -13,19 +13,22 @@ from collections.abc import Iterable, Iterator
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
-from ppsehr_spark.domain.rules.name_edges import FIRST_OF_MARKS, weigh_mark, weigh_right
+from ppsehr_spark.domain.rules.name_bare import BareNames
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
-from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_repeats
+from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:)[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+#: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
+_PERSON_FIELD = re.compile(r"[人者员生](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?:[ ]{0,8}(?=[\u4e00-\u9fff])")
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _BLANKS = re.compile(r"[ ]{0,2}")
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
@@ -33,20 +36,26 @@ _KIN_IN_FIELD = re.compile(
     r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
     r"(?=[\u4e00-\u9fff]{2})"
 )
+_DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 _EPONYM_AFTER = re.compile(
-    r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
+    r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
 )
 _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
 _MARKED = frozenset(["title", "label", "role", "clause"])
 _BEYOND_EPONYM = 0.9
+#: Below this a reading is neither a doubt nor of use to its neighbours.
+_LEAST = 0.2
+_FAINT_LABEL = 0.6
 #: Rules that no word for a person supports.
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
 _PLACE_AFTER = re.compile(
-    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|公司|集团|牌|自然保护|公园|博物馆"
 )
+#: Titles of one character that follow a full name as well; the others follow a surname alone.
+_KIN_TITLES = frozenset("姐哥嫂婶叔")
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {
     "label:": 5.0,
@@ -65,6 +74,8 @@ _PRIOR |= {
     "agent": -4.0,
     "named": 1.5,
     "unit": -4.0,
+    "unit (": -0.5,
+    "bed": -2.4,
     "title": 0.2,
     "after_title": -1.8,
     "verb": -5.5,
@@ -77,7 +88,7 @@ _FAINT = -2.5
 _COMMON_WORD = 9.0
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
-_STRONG_MARK = 5.0
+_STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -101,11 +112,13 @@ class PersonNames:
         context.terms.add("NAME.negative", eponyms)  # also against what a tagger proposes
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
-        context.terms.add("NAME.unit", ["科"])
+        context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
+        self.bare = BareNames(self.reader)
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self._find_labelled,
+            self._find_fields,
             self._find_titled,
             self._find_right_of,
             self._find_left_of,
@@ -116,19 +129,26 @@ class PersonNames:
         """Every name with its rule and confidence."""
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
+        found += self.bare.find(text.text)
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
+        found = [f for f in found if f.confidence >= _LEAST]
+        if not found:
+            return
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
+        found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
+        if text[found.end : found.end + 1] == "·" and is_hanzi(text, found.end + 1):
+            return False
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False
@@ -144,7 +164,8 @@ class PersonNames:
         """A reading with its prior and with what stands to its right."""
         is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
         odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
-        if text[reading.start] in _ADVERBS and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
+        is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
+        if is_adverb and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
         if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
@@ -167,6 +188,11 @@ class PersonNames:
                 elif gap:
                     prior = _PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self._read_list(plain, gap.end(), prior, is_strict=kind == "label")
+
+    def _find_fields(self, text: NormalisedText) -> Iterator[FoundName]:
+        """A field whose name ends in a word for persons."""
+        for match in _PERSON_FIELD.finditer(text.text):
+            yield from self._read_list(text.text, match.end(), _PRIOR["weak_label:"], is_strict=False)
 
     def _read_list(self, text: str, at: int, prior: float, *, is_strict: bool) -> Iterator[FoundName]:
         """A name and, separated by 、 or /, its companions."""
@@ -208,10 +234,12 @@ class PersonNames:
         if len(hit.value) == 1 and (is_spaced or not self.reader.is_closed(text, hit.end)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
-        if reading is None or (len(hit.value) == 1 and reading.form == "foreign"):
+        if reading is None or (len(hit.value) == 1 and reading.form != "lone" and hit.value not in _KIN_TITLES):
+            return None
+        if len(hit.value) == 1 and (text[reading.start] not in self.reader.model.common or text[reading.start:hit.end] in self.reader.model.words):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
-        return None if is_counted else reading
+        return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
@@ -228,16 +256,27 @@ class PersonNames:
             if plain[hit.end : hit.end + 1] == "(":
                 yield from self._read_best(plain, hit.end + 1, _PRIOR["role ("], "role")
         for hit in longest(text.hits.get("NAME.agent", ())):
-            yield from self._read_best(plain, hit.end, _PRIOR["agent"], "agent")
+            yield from self._read_best(plain, _after(plain, hit), _PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
-            yield from self._read_best(plain, hit.end, _PRIOR["unit"], "unit")
+            yield from self._read_after_unit(plain, hit)
         for hit in longest(text.hits.get("NAME.named", ())):
             if plain[hit.end : hit.end + 1] != "名":
                 yield from self._read_best(plain, hit.end, _PRIOR["named"], "named")
 
+    def _read_after_unit(self, text: str, hit: Hit) -> Iterator[FoundName]:
+        """``心内科张三``, ``心内科(张三)``, ``12床张三``."""
+        if hit.value == "床":
+            if text[hit.start - 1 : hit.start].isdigit():
+                yield from self._read_best(text, _after(text, hit), _PRIOR["bed"], "bed")
+        elif text[hit.end : hit.end + 1] == "(":
+            found = self._read_best(text, hit.end + 1, _PRIOR["unit ("], "unit")
+            yield from (f for f in found if text[f.end : f.end + 1] == ")")
+        else:
+            yield from self._read_best(text, hit.end, _PRIOR["unit"], "unit")
+
     def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
-        if not is_hanzi(text, at) or self._runs_on(text, at):
+        if text[at : at + 1] not in self.reader.firsts or self._runs_on(text, at):
             return
         if prior <= _FAINT and self._begins_a_word(text, at):
             return
@@ -259,8 +298,8 @@ class PersonNames:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         if not self.reader.model.is_word(text, at):
             return False
-        ends = [end for end in (at + 2, at + 3, at + 4) if text[end : end + 1] in FIRST_OF_MARKS]
-        return not any(weigh_mark(text, end) >= _STRONG_MARK for end in ends)
+        ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
+        return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)
 
     def _ends_a_word(self, text: str, end: int) -> bool:
         """True when no name can end at ``end``, or an ordinary word does."""
@@ -280,7 +319,8 @@ class PersonNames:
         hardly = (0.5 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
             surname in HARDLY_SURNAMES and surname != ""
         )
-        odds = reading.odds + prior - 1.0 * (surname in FUNCTION_SURNAMES and surname != "") - hardly
+        is_function = surname != "" and surname in FUNCTION_SURNAMES and is_hanzi(text, reading.start - 1)
+        odds = reading.odds + prior - 1.0 * is_function - hardly
         return rate(reading.start, reading.end, odds, rule)
 
     def _find_masked(self, text: NormalisedText) -> Iterator[FoundName]:
@@ -323,7 +363,8 @@ def _is_eponym(text: str, found: FoundName) -> bool:
 
 def _is_place(text: str, found: FoundName) -> bool:
     """``季华园``, ``柯桥镇``: what nothing announces as a person and a word of places ends or follows."""
-    if found.rule not in _BARE or weigh_mark(text, found.end):
+    is_faint = found.rule in _BARE or (found.rule == "label" and found.confidence < _FAINT_LABEL)
+    if not is_faint or weigh_mark(text, found.end):
         return False
     return text[found.end - 1] in _PLACE_END or _PLACE_AFTER.match(text, found.end) is not None
 
