@@ -38,7 +38,7 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     plain = text.text
     current: Chain | None = None
     hits = _choose_places(text.hits.get("ADDRESS.place", ()))
-    starts = {hit.start for hit in hits}
+    starts = {hit.start for hit in hits if hit.value != "x"}
     for hit in hits:
         if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
             continue

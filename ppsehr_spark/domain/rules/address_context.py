@@ -127,7 +127,7 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
     if chain.kinds in "pch":
         if is_detailed or (left and right):
             return 0.85
-        return _rate_province_or_city(text, chain, left=left, right=right or is_told, is_moved=is_moved)
+        return _rate_province_or_city(text, chain, left=left, right=is_told or (right and chain.kinds == "p"), is_moved=is_moved)
     if chain.kinds == "f":
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":
