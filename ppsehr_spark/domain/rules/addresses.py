@@ -26,10 +26,13 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
 
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
+_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
+_LISTS = frozenset(
+    f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved")
+)
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3
@@ -56,6 +59,8 @@ class Addresses:
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every place with its rule and confidence; overlapping sure readings become one maximal span."""
+        if text.hits.keys().isdisjoint(_LISTS):
+            return ()
         return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
@@ -142,9 +147,11 @@ class Addresses:
 
 def _find_cues(text: NormalisedText) -> set[int]:
     """Ends of cues, not of those that only begin a longer label (``户籍`` in ``户籍地``)."""
-    hits = longest([*text.hits.get("ADDRESS.cue", ()), *text.hits.get("ADDRESS.label", ())])
-    ends = {hit.end for hit in hits}
-    return {hit.end for hit in text.hits.get("ADDRESS.cue", ()) if hit.end in ends}
+    cues = text.hits.get("ADDRESS.cue", ())
+    if not cues:
+        return set()
+    ends = {hit.end for hit in longest([*cues, *text.hits.get("ADDRESS.label", ())])}
+    return {hit.end for hit in cues if hit.end in ends}
 
 
 def _read_bounded(text: NormalisedText, at: int, around: Surroundings) -> int:
