@@ -169,7 +169,7 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
         return 0.66
     if left:
         is_word = "\u4e00" <= text[chain.start - 1 : chain.start] <= "\u9fff"
-        return 0.55 if right or _SUBJECT_RIGHT.match(text, end) or (is_word and chain.kinds != "h") else 0.45
+        return 0.55 if right or _SUBJECT_RIGHT.match(text, chain.end) or (is_word and chain.kinds != "h") else 0.45
     if _is_given_name(text, chain):
         return 0.4
     return 0.55 if right else 0.4
