@@ -20,7 +20,8 @@ from ppsehr_spark.domain.rules.address_parts import (
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|的|社|网|本报|转|喺|差|过|"
     r"国|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
-    r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|[公婆]婆|岳[父母]|"
+    r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|"
+    r"[公婆]婆|岳[父母]|"
     r"[,，.。;；、:：(（\[\"“‘'|/~→>+\- \n]|^)$"
 )
 #: A preposition of place or a verb of moving straight before a short name.
@@ -28,9 +29,13 @@ _MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
     r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
-    r"女孩|男孩|姑娘|小伙|大哥|大姐|大叔|阿姨|网友|市民|警[方官察]|记者|女子|男子|男性|女性|患[者儿]|病[人友]|家长|妈妈|宝妈|老板|姐妹|亲[属戚友]|"
-    r"朋友|客户|讯|参加|探望|出[差发]|返[乡京校工]|当兵|服役|插队|下乡|支[教医边]|开[店车会餐厂小]|摆摊|做[生工]|创业|实习|进修|培训|学习|"
-    r"下车|上车|转[车诊院]|复[查诊]|就[诊医]|看[病诊]|求[医诊]|住院|手术|过年|度假|汉子|女人|男人|工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
+    r"女孩|男孩|姑娘|小伙|大哥|大姐|大叔|阿姨|网友|市民|警[方官察]|记者|女子|男子|男性|女性|患[者儿]|病[人友]|家长|"
+    r"妈妈|宝妈|老板|姐妹|亲[属戚友]|"
+    r"朋友|客户|讯|参加|探望|出[差发]|返[乡京校工]|当兵|服役|插队|下乡|支[教医边]|开[店车会餐厂小]|摆摊|做[生工]|"
+    r"创业|实习|进修|培训|学习|"
+    r"下车|上车|转[车诊院]|复[查诊]|就[诊医]|看[病诊]|求[医诊]|住院|手术|过年|度假|报道|消息|媒体|汉子|女人|男人|"
+    r"工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|"
+    r"度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
     r"方面|这边|那边|同胞|"
     r"乡下|乡间|城里|县城|街头|郊区|的(?:老乡|病友|朋友|亲戚|同学|家|老家|路上|高铁|火车|车|医院|病人|患者)|"
     r"老乡|转机|机场|高铁|火车|方言区|疫区|多年|[0-9一二三四五六七八九十]+余?年|[0-9]{1,2}月[0-9]{1,2}日"
@@ -38,11 +43,15 @@ _WORD_RIGHT = (
 _STRONG_RIGHT = re.compile(_WORD_RIGHT)
 _PROSE_RIGHT = re.compile(
     rf"(?:{_WORD_RIGHT}|市|省|"
-    r"[,，.。;；、:：)）\]\"”’'|/~→>+ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及|时(?![代尚常])|后(?![勤面])|期间|上班)"
+    r"[,，.。;；、:：)）\]\"”’'|/~→>+ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及|时(?![代尚常])|后(?![勤面])|"
+    r"期间|上班)"
 )
 _EMPLOYER = re.compile(r"(?:工作单位|单位|就职于?|任职于?|供职于?|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
 #: A person's name at the head of a line (``安庆，男，55岁``).
-_PERSON_RIGHT = re.compile(r"(?:(?![人籍])[\u4e00-\u9fff](?=[,，( ]))?[,，( ]{0,2}(?:[男女](?=[,，、;；。) 0-9]|$)|先生|女士|同志|医生|医师|主任|教授)")
+_PERSON_RIGHT = re.compile(
+    r"(?:(?![人籍])[\u4e00-\u9fff](?=[,，( ]))?[,，( ]{0,2}(?:[男女](?=[,，、;；。) 0-9]|$)|先生|女士|同志|医生|医师|"
+    r"主任|教授)"
+)
 #: Age alone tells a person only where the place is no city (``石河，55岁``; ``杭州，32岁，备孕`` is a place).
 _AGED = re.compile(r"[,，( ]{0,2}[0-9]{1,3}(?:岁|周岁|Y\b|y\b)")
 #: Who speaks in a chat: a lone name at the head of a line before a colon.
@@ -59,14 +68,18 @@ _NAME_FIELD = re.compile(
     r"(?:签名|签字|记录者|报告者|检查者|审核者|审核医师|报告医师|记录人|值班医师|主管医师|姓名)[ ]{1,4}$"
 )
 #: What goes on after a place that is the subject of its clause (``郑州有人等我``).
-_SUBJECT_RIGHT = re.compile(r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]")
+_SUBJECT_RIGHT = re.compile(
+    r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]"
+)
 _ROLE = re.compile(r"(?:医[生师]|护士|护师|主任|教授|同学|老师|民警|司机)$")
 _DELIMITED = re.compile(r"[,，。;；、.)\n]|$")
 #: What alone shows that the county before it is meant (``老人如皋人，``).
 _NATIVE = re.compile(r"(?:人|籍|老家)(?=[,，。;；、.()\n ]|$)")
 _AFTER_SHORT = re.compile(
-    r"[,，。;；、.:)(\n ]|$|后|前|时|期间|打工|务工|工作|居住|定居|就[诊医业读]|求[诊医学]|看病|治疗|住院|手术|复查|读书|上学|求学|探亲|"
-    r"人员|旅[游居行]|出差|途中|航班|经商|[至到][\u4e00-\u9fff]|[0-9一二三四五六七八九十多数半两]+余?[天日周月年]|已|不足|做生意|参加|途经|隔离"
+    r"[,，。;；、.:)(\n ]|$|后|前|时|期间|打工|务工|工作|居住|定居|就[诊医业读]|求[诊医学]|看病|治疗|住院|手术|复查|"
+    r"读书|上学|求学|探亲|"
+    r"人员|旅[游居行]|出差|途中|航班|经商|[至到][\u4e00-\u9fff]|[0-9一二三四五六七八九十多数半两]+余?[天日周月年]|已|"
+    r"不足|做生意|参加|途经|隔离"
 )
 #: What parts the items of an enumeration or the stops of a journey.
 _SEPARATORS = frozenset("、和与及至到-~→>/或")
@@ -113,7 +126,11 @@ def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
 def _is_person(text: str, chain: Chain, end: int) -> bool:
     if chain.kinds != "p" and _NAME_FIELD.search(text, max(0, chain.start - 12), chain.start):
         return True
-    if chain.kinds != "p" and text[end : end + 1] == ":" and _LINE_HEAD.search(text, max(0, chain.start - 3), chain.start):
+    if (
+        chain.kinds != "p"
+        and text[end : end + 1] == ":"
+        and _LINE_HEAD.search(text, max(0, chain.start - 3), chain.start)
+    ):
         return True
     if chain.kinds != "p" and end == chain.end and _ROLE.search(text, max(0, chain.start - 2), chain.start):
         return _DELIMITED.match(text, end) is not None
@@ -134,7 +151,9 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
     if chain.kinds in "pch":
         if is_detailed or (left and right):
             return 0.85
-        return _rate_province_or_city(text, chain, left=left, right=is_told or (right and chain.kinds == "p"), is_moved=is_moved)
+        return _rate_province_or_city(
+            text, chain, left=left, right=is_told or (right and chain.kinds == "p"), is_moved=is_moved
+        )
     if chain.kinds == "f":
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":

@@ -26,13 +26,14 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
 
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
+_AFTER_LABEL = re.compile(
+    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|"
+    r"换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}"
+)
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
-_LISTS = frozenset(
-    f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved")
-)
+_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved"))
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3

@@ -17,7 +17,8 @@ _NAME = re.compile(
     rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:(?:[ ·]|,[ ])(?:{_WORD}|[A-Z]\.)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
 )
 _CUE_BEFORE = re.compile(
-    r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|歌手|选手|教练|"
+    r"(?:患者|病人|患儿|产妇|家属|护士|医师|医生|教授|翻译|同事|朋友|男友|女友|丈夫|妻子|配偶|联系人|导演|演员|记者|"
+    r"歌手|选手|教练|"
     r"姓名|名|\b[Nn]ame|\bPt\.?|\b[Pp]atient|\bMrs?\.?|\bMs\.?|\bMiss|\bDr\.?|\bProf\.?|"
     r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
@@ -33,7 +34,8 @@ _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
 _PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
 _ONE_SYLLABLE = re.compile(rf"(?i:{_SYLLABLE})$")
 _NO_NAME = re.compile(
-    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
+    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|"
+    r"QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
     r"TEL|Email|Dear|From|To|Subject|Re|Date|Hi|Hello|The|In|On|At|For|And|Or|Not|Plan|PT|Hb|WBC|PLT|Grey|Turner)\b"
 )
 

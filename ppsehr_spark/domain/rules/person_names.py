@@ -30,12 +30,14 @@ _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
 _BLANKS = re.compile(r"[ ]{0,2}")
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 _KIN_IN_FIELD = re.compile(
-    r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
+    r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|"
+    r"[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
     r"(?=[\u4e00-\u9fff]{2})"
 )
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 _EPONYM_AFTER = re.compile(
-    r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
+    r"氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|定律|细胞|淋巴瘤|小体|"
+    r"染色|体征|评分|评级|量表|指数|管(?![床理])"
 )
 _EPONYM_END = frozenset("征氏")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
@@ -45,7 +47,8 @@ _BEYOND_EPONYM = 0.9
 _BARE = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"])
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
 _PLACE_AFTER = re.compile(
-    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
+    r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|"
+    r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆"
 )
 #: Log-odds that a name stands there, before its own form is read.
 _PRIOR = {
