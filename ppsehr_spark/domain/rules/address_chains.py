@@ -17,6 +17,8 @@ _RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2,
 #: What may part two divisions of one expression.
 _GAPS = frozenset(["-", "_", "/", "·", " ", "  "])
 _SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
+#: What must stand before a county whose name is another word (``由大方返回``), else it is that word.
+_BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居转于来、和与及")
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
 _OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
 
@@ -36,7 +38,7 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     plain = text.text
     current: Chain | None = None
     hits = _choose_places(text.hits.get("ADDRESS.place", ()))
-    starts = {hit.start for hit in hits}
+    starts = {hit.start for hit in hits if hit.value != "x"}
     for hit in hits:
         if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
             continue
@@ -47,6 +49,8 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
         if current:
             yield close_chain(plain, current)
         current = link if hit.value != "x" else None
+        if current is None and plain[link.start - 1 : link.start] in _BEFORE_WORDS:
+            yield link
     if current:
         yield close_chain(plain, current)
 
@@ -69,6 +73,8 @@ def _may_follow(text: str, before: Chain, link: Chain) -> bool:
     rank, rank_before = _RANK[link.kinds], _RANK[before.kinds[-1]]
     if link.kinds == "x":
         return not gap and before.kinds[-1] in "Cc" and _is_inside(link, before)
+    if not gap and link.kinds in "dx" and before.codes and link.codes and not _is_inside(link, before):
+        return False
     if not gap:
         return rank > rank_before or (link.kinds in "PCDw" and rank == rank_before)
     return gap in _GAPS and rank > rank_before and _is_inside(link, before)

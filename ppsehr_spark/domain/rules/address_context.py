@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.domain.rules.address_chains import Chain
 from ppsehr_spark.domain.rules.address_parts import (
     find_organisation_end,
@@ -19,6 +20,8 @@ from ppsehr_spark.domain.rules.address_parts import (
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|的|社|网|本报|转|喺|差|过|"
     r"国|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
+    r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|"
+    r"[公婆]婆|岳[父母]|"
     r"[,，.。;；、:：(（\[\"“‘'|/~→>+\- \n]|^)$"
 )
 #: A preposition of place or a verb of moving straight before a short name.
@@ -26,7 +29,13 @@ _MOVED = re.compile(r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
     r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
-    r"女孩|男孩|姑娘|小伙|网友|市民|警方|女子|男子|家长|妈妈|宝妈|老板|姐妹|讯|"
+    r"女孩|男孩|姑娘|小伙|大哥|大姐|大叔|阿姨|网友|市民|警[方官察]|记者|女子|男子|男性|女性|患[者儿]|病[人友]|家长|"
+    r"妈妈|宝妈|老板|姐妹|亲[属戚友]|"
+    r"朋友|客户|讯|参加|探望|出[差发]|返[乡京校工]|当兵|服役|插队|下乡|支[教医边]|开[店车会餐厂小]|摆摊|做[生工]|"
+    r"创业|实习|进修|培训|学习|"
+    r"下车|上车|转[车诊院]|复[查诊]|就[诊医]|看[病诊]|求[医诊]|住院|手术|过年|度假|报道|消息|媒体|汉子|女人|男人|"
+    r"工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|"
+    r"度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
     r"方面|这边|那边|同胞|"
     r"乡下|乡间|城里|县城|街头|郊区|的(?:老乡|病友|朋友|亲戚|同学|家|老家|路上|高铁|火车|车|医院|病人|患者)|"
     r"老乡|转机|机场|高铁|火车|方言区|疫区|多年|[0-9一二三四五六七八九十]+余?年|[0-9]{1,2}月[0-9]{1,2}日"
@@ -34,22 +43,47 @@ _WORD_RIGHT = (
 _STRONG_RIGHT = re.compile(_WORD_RIGHT)
 _PROSE_RIGHT = re.compile(
     rf"(?:{_WORD_RIGHT}|市|省|"
-    r"[,，.。;；、:：)）\]\"”’'|/~→>+ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及)"
+    r"[,，.。;；、:：)）\]\"”’'|/~→>+ \n]|$|至|到|某|的|来|回|返|乘|飞|自驾|就|和|与|及|时(?![代尚常])|后(?![勤面])|"
+    r"期间|上班)"
 )
-_EMPLOYER = re.compile(r"(?:工作单位|单位|就职于|任职于|供职于|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
+_EMPLOYER = re.compile(r"(?:工作单位|单位|就职于?|任职于?|供职于?|就读于|毕业于)[ ]{0,2}:?[ ]{0,4}$")
 #: A person's name at the head of a line (``安庆，男，55岁``).
-_PERSON_RIGHT = re.compile(r"[,， ]{0,2}(?:[男女](?=[,，、;；。 0-9]|$)|先生|女士|同志|医生|医师|主任|教授)")
+_PERSON_RIGHT = re.compile(
+    r"(?:(?![人籍])[\u4e00-\u9fff](?=[,，( ]))?[,，( ]{0,2}(?:[男女](?=[,，、;；。) 0-9]|$)|先生|女士|同志|医生|医师|"
+    r"主任|教授)"
+)
+#: Age alone tells a person only where the place is no city (``石河，55岁``; ``杭州，32岁，备孕`` is a place).
+_AGED = re.compile(r"[,，( ]{0,2}[0-9]{1,3}(?:岁|周岁|Y\b|y\b)")
+#: Who speaks in a chat: a lone name at the head of a line before a colon.
+_LINE_HEAD = re.compile(r"(?:^|\n)[ ]{0,2}$")
 #: The commonest surnames: a province straight after one is a given name (``李海南``).
 _SURNAMES = frozenset(
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜"
-    "范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
+    "范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文桓仝佟裴阮房庞翁荆柯焦巫盛匡祁温梅骆章鲁葛伍韦申尤毕聂焦颜柳安左牛齐"
 )
 _NAME_FIELD = re.compile(
     r"(?:姓名|父亲|母亲|父|母|丈夫|妻子|配偶|联系人|家属|医师|医生|护士|签名|签字|监护人|经办人?|审核者?|记录者?|"
     r"报告者?|检查者?|"
-    r"申请人|委托人|患者)[ ]{0,2}:[ ]{0,4}$"
+    r"申请人|委托人|患者)[ ]{0,2}:[ ]{0,4}$|"
+    r"(?:签名|签字|记录者|报告者|检查者|审核者|审核医师|报告医师|记录人|值班医师|主管医师|姓名)[ ]{1,4}$"
 )
-_PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 ])[ ]{0,2}$")
+#: What goes on after a place that is the subject of its clause (``郑州有人等我``).
+_SUBJECT_RIGHT = re.compile(
+    r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]"
+)
+_ROLE = re.compile(r"(?:医[生师]|护士|护师|主任|教授|同学|老师|民警|司机)$")
+_DELIMITED = re.compile(r"[,，。;；、.)\n]|$")
+#: What alone shows that the county before it is meant (``老人如皋人，``).
+_NATIVE = re.compile(r"(?:人|籍|老家)(?=[,，。;；、.()\n ]|$)")
+_AFTER_SHORT = re.compile(
+    r"[,，。;；、.:)(\n ]|$|后|前|时|期间|打工|务工|工作|居住|定居|就[诊医业读]|求[诊医学]|看病|治疗|住院|手术|复查|"
+    r"读书|上学|求学|探亲|"
+    r"人员|旅[游居行]|出差|途中|航班|经商|[至到][\u4e00-\u9fff]|[0-9一二三四五六七八九十多数半两]+余?[天日周月年]|已|"
+    r"不足|做生意|参加|途经|隔离"
+)
+#: What parts the items of an enumeration or the stops of a journey.
+_SEPARATORS = frozenset("、和与及至到-~→>/或")
+_PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 床])[ ]{0,2}$")
 
 
 def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
@@ -92,29 +126,60 @@ def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
 def _is_person(text: str, chain: Chain, end: int) -> bool:
     if chain.kinds != "p" and _NAME_FIELD.search(text, max(0, chain.start - 12), chain.start):
         return True
-    right = _PERSON_RIGHT.match(text, end)
-    return right is not None and _PERSON_LEFT.search(text, max(0, chain.start - 5), chain.start) is not None
+    if (
+        chain.kinds != "p"
+        and text[end : end + 1] == ":"
+        and _LINE_HEAD.search(text, max(0, chain.start - 3), chain.start)
+    ):
+        return True
+    if chain.kinds != "p" and end == chain.end and _ROLE.search(text, max(0, chain.start - 2), chain.start):
+        return _DELIMITED.match(text, end) is not None
+    is_told = _PERSON_RIGHT.match(text, end) or (chain.kinds not in "pc" and _AGED.match(text, end))
+    return bool(is_told) and _PERSON_LEFT.search(text, max(0, chain.start - 5), chain.start) is not None
 
 
 def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool) -> float:
     """Short names: how much stands beside them decides; county names and ordinary words need the most."""
-    right = _PROSE_RIGHT.match(text, end) is not None
-    is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
-    is_detailed = end > chain.end
     if has_cue:
-        return 0.93
+        return 0.93 if chain.kinds != "x" else 0.6
     if len(chain.kinds) > 1:
         return 0.9
+    right = _PROSE_RIGHT.match(text, end) is not None
+    is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
+    is_told = _STRONG_RIGHT.match(text, end) is not None
+    is_detailed = end > chain.end
     if chain.kinds in "pch":
         if is_detailed or (left and right):
             return 0.85
-        return _rate_province_or_city(text, chain, left=left, right=right, is_moved=is_moved)
+        return _rate_province_or_city(
+            text, chain, left=left, right=is_told or (right and chain.kinds == "p"), is_moved=is_moved
+        )
     if chain.kinds == "f":
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
     if chain.kinds == "a":
+        if is_moved and is_told:
+            return 0.6
         return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
-    is_said = (is_moved or left) and _STRONG_RIGHT.match(text, end) is not None
-    return 0.6 if is_said or (is_detailed and left) else 0.45 if is_moved and right else 0.0
+    if chain.kinds == "x":
+        return 0.55 if is_moved and is_told else 0.4 if is_moved and right else 0.3
+    return _rate_county(text, chain, end, left=left, is_moved=is_moved)
+
+
+def _rate_county(text: str, chain: Chain, end: int, *, left: bool, is_moved: bool) -> float:
+    """A county without suffix may be another word or a name: it needs both sides, or one that says it alone."""
+    is_told = _STRONG_RIGHT.match(text, end) is not None
+    if (is_moved or left) and is_told:
+        return 0.6
+    if end > chain.end:
+        return 0.6 if left else 0.3
+    if is_moved and _PROSE_RIGHT.match(text, end):
+        return 0.55
+    return 0.5 if _NATIVE.match(text, end) and not _is_given_name(text, chain) else 0.3
+
+
+def _is_given_name(text: str, chain: Chain) -> bool:
+    """A surname stands straight before a name of two characters (``王大庆``)."""
+    return chain.end - chain.start == 2 and text[chain.start - 1 : chain.start] in _SURNAMES
 
 
 def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, is_moved: bool) -> float:
@@ -122,6 +187,19 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
     if is_moved:
         return 0.66
     if left:
-        return 0.45 if chain.kinds == "h" or text[chain.start - 1 : chain.start] in (":", "/") else 0.55
-    is_given_name = text[chain.start - 1 : chain.start] in _SURNAMES
-    return 0.55 if chain.kinds == "p" and right and not is_given_name else 0.4
+        is_word = "\u4e00" <= text[chain.start - 1 : chain.start] <= "\u9fff"
+        return 0.55 if right or _SUBJECT_RIGHT.match(text, chain.end) or (is_word and chain.kinds != "h") else 0.45
+    if _is_given_name(text, chain):
+        return 0.4
+    return 0.55 if right else 0.4
+
+
+def is_beside(text: str, before: Span, span: Span) -> bool:
+    """True when only a mark or word of enumeration or of travel stands between two places of one list."""
+    gap = text[before.end : span.start]
+    return gap in _SEPARATORS or gap in ("、", ", ", "—", "--", "->", "以及", "再到", "前往")
+
+
+def is_short_place(text: str, at: int) -> bool:
+    """A province or city of one character after a verb of moving (``返沪``) when no longer word goes on at ``at``."""
+    return _AFTER_SHORT.match(text, at) is not None

@@ -25,7 +25,8 @@ _REACH = 24
 _ANCHORED = Surroundings(is_anchored=True)
 _LEFT_WORDS = re.compile(
     r".*(?:户籍所在地|户籍地|户口所在地|户籍|户口|籍贯|出生地|现居地|居住地|常住地|住所|请寄|寄|送|收货|快递|家住|"
-    r"住在|住址|地址|居住|现住|暂住|在|于(?![洪都家庄田])|到|至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
+    r"住在|住址|地址|居住|现住|现居|旅居|寄居|定居|暂住|放(?![马鹤牛生])|改[成为]|在|于(?![洪都家庄田])|到|"
+    r"至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
     r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
     r"为(?!民)|是|的|了|因|"
     r"被|后(?![山海街湾沟岭村庄洲河塘坡寨坪坝巷宅田浦营溪潭门上头桥屯峪沙官地城咀店楼墙岗坞堡仓])|与|及|位|系|如今|"
@@ -62,6 +63,21 @@ _LONE_SUFFIXES = tuple(
         "镇",
         "乡",
         "路",
+        "高速",
+        "国道",
+        "省道",
+        "公园",
+        "广场",
+        "大厦",
+        "大街",
+        "公寓",
+        "苑",
+        "巷",
+        "街",
+        "社区",
+        "寨",
+        "庄",
+        "邨",
     ]
 )
 _BUILDING_NUMBER = re.compile(r"(?<![0-9A-Za-z])(?:[A-Za-z]?[0-9]{1,3}|[A-Za-z]|[一二三四五六七八九十]{1,3})$")
@@ -76,18 +92,51 @@ _TITLES = re.compile(
 )
 
 
-_LONE = re.compile(
-    r"[\u4e00-\u9fff]{2,6}(?:小区|花园|花苑|家园|新村|嘉园|佳苑|山庄|别墅|家属院|胡同|大道|街道|开发区|"
-    r"[村屯镇乡](?=[,，。;；、 人\n])|"
-    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?=[,，。;；、 \n]|附近|的|上|一带|旁|"
-    r"与|路口|口|被|上?被|发生|摔|跌))"
+#: An estate, street, town or village whose name alone is spoken of, with what may follow it.
+_AFTER_LONE = (
+    r"(?=[,，。;；、.)）(（!！?？\n ]|$|居民|村民|业主|住户|附近|的|[里内时]|购物|吃|做|参|等|上(?![学班网])|一带|旁|"
+    r"边|与|和|及|到|至|路口|口|被|发生|摔|跌|"
+    r"[这那]|门口|[东西南北][侧门边区头]|租|走|散步|遛|跑步|骑|开|买|[0-9]{1,2}[:点时月日])"
 )
+_LONE = re.compile(
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|花苑|佳园|家园|新村|嘉园|佳苑|雅苑|名苑|苑|"
+    r"[东西南北一二三四五六七八九][区里园]|"
+    r"山庄|别墅|家属院|公寓|公馆|豪庭|胡同|大道|街道|开发区|大厦|广场|公园|社区|大街|步行街|屋邨|邨|"
+    r"高速公路|高速|国道|省道|[村屯镇乡寨庄巷]|街(?!头|上)|"
+    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![过途径程线由]))"
+    rf"{_AFTER_LONE}|"
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速|"
+    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![过途径程线由人]))"
+)
+#: Words that describe a road or a village instead of naming it.
+_DESCRIBED = re.compile(
+    r"(?:水泥|柏油|沥青|石板|泥巴?|土|高速|人行|盘山|山间|林荫|十字|三岔|丁字|商业|美食|乡间|田间|环城|绕城|"
+    r"城[中市郊]|机动车|自行车|"
+    r"专用|沿|附近|周边|隔壁|对面|几个|多个|各个|整[个条]|"
+    r"[这那某一两数几多各每该本同邻全别外新老古旧主辅便小大好][个条座]?|"
+    r"自然|行政|贫困|示范|文明|移民|普通|高档|老旧|封闭|安置|偏远|边远|下辖|我们?|他们?|你们?|当地|所[在住辖]|居住|"
+    r"农[村民]?|"
+    r"山|渔|水上|主题|森林|湿地|儿童|城市|中心|住宅|商务|居民|公共|回家|上班|放学)"
+    r"(?:小区|花园|家园|新村|山庄|别墅|家属院|公寓|大道|街道|开发区|大厦|广场|公园|社区|大街|街|路|镇|村|乡|屯|寨|庄|"
+    r"巷|胡同|高速|国道|省道)"
+)
+_NUMBER_BEFORE = re.compile(r"[GSXgsx]?[0-9]{2,4}$")
 #: A village that is spoken of at the head of a clause (``如今李家坳村已有``).
 _VILLAGE = re.compile(
     r"(?!.?[农乡山渔本该同邻全各某])[\u4e00-\u9fff]{2,4}[村屯寨](?=[已的有人是位在现今今共全多也就最原曾])"
 )
-_BOUNDARY = re.compile(r"(?:[,，.。;；:：\n \"“”]|如今|现在|目前|今年|去年|当时|^)$")
-_AT = re.compile(r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|路过|走访了?|来到|前往|[到过去]了)$")
+#: An estate at the head of a clause with those who live there or what happens there (``聚湖家园居民请带``).
+_ESTATE = re.compile(
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|花苑|新村|嘉园|佳苑|雅苑|名苑|苑|公寓|胡同|大道|大街|社区|[村镇路街])"
+    r"(?=的?(?:居民|村民|业主|住户|街坊|邻居|老人|阿姨|大爷|大叔|大妈|奶奶|爷爷|[\u4e00-\u9fff](?:阿姨|大爷|先生|"
+    r"女士|师傅|某))|[那这]个|附近|门口|路口|、)"
+)
+_BOUNDARY = re.compile(r"(?:[,，.。;；:：、\n \"“”]|如今|现在|目前|今年|去年|当时|^)$")
+_AT = re.compile(
+    r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|经过|路过|沿|靠近|紧邻|毗邻|就是|走访了?|来到|"
+    r"前往|逛|[到过去]了|"
+    r"名称[ ]?:[ ]?)$"
+)
 
 
 def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:
@@ -98,6 +147,8 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     Returns:
         ``(start, end, confidence)`` or ``None`` when neither a door nor a second element follows.
     """
+    if text.startswith(("国道", "省道"), hit.start):
+        return _read_numbered_road(text, hit)
     has_number = _DOOR_AHEAD.match(text, hit.end) is not None
     has_more = has_number or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
     if not has_more and not text.startswith(_LONE_SUFFIXES, hit.start):
@@ -108,8 +159,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     if not has_more:
         if _VILLAGE.match(text, start, hit.end + 2) and _BOUNDARY.search(text, max(0, start - 2), start):
             return start, hit.end, 0.5
-        is_lone = _AT.search(text, max(0, start - 4), start) is not None and _LONE.match(text, start, hit.end + 2)
-        return (start, hit.end, 0.6) if is_lone and is_lone.end() >= hit.end else None
+        return _read_lone(text, start, hit.end)
     inside = division_starts[bisect_right(division_starts, start) : bisect_left(division_starts, hit.start)]
     if inside and not _ELEMENT_BEFORE.search(text, max(0, inside[0] - 4), inside[0]):
         start = inside[0]
@@ -122,6 +172,26 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
         return start, end, 0.85
     is_place = CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
     return (start, end, 0.6) if is_place else None
+
+
+def _read_numbered_road(text: str, hit: Hit) -> tuple[int, int, float] | None:
+    """A highway by its number, before or after the word (``国道213线``, ``G318国道``)."""
+    before = _NUMBER_BEFORE.search(text, max(0, hit.start - 5), hit.start)
+    start = before.start() if before else hit.start
+    end = read_elements(text, start, _ANCHORED)
+    return (start, end, 0.6) if end >= hit.end and (before or end > hit.end) else None
+
+
+def _read_lone(text: str, start: int, end: int) -> tuple[int, int, float] | None:
+    """One element on its own, told by a word of place before it or by those who live there after it."""
+    if _DESCRIBED.fullmatch(text, start, end):
+        return None
+    lone = _LONE.match(text, start, end + 3) if _AT.search(text, max(0, start - 4), start) else None
+    if lone and lone.end() >= end:
+        return start, lone.end(), 0.6
+    is_head = _BOUNDARY.search(text, max(0, start - 2), start) is not None
+    estate = _ESTATE.match(text, start, end + 8) if is_head else None
+    return (start, end, 0.55) if estate and estate.end() == end else None
 
 
 def read_building(text: str, hit: Hit, division_starts: Sequence[int]) -> tuple[int, int, float] | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.address_chains import Chain, link_places
-from ppsehr_spark.domain.rules.address_context import rate_chain
+from ppsehr_spark.domain.rules.address_context import is_beside, is_short_place, rate_chain
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
 from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
@@ -24,11 +26,17 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
 
-_AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}")
+_AFTER_LABEL = re.compile(
+    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|"
+    r"换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}"
+)
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
+_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved"))
 _SURE = 0.5
+#: From here on a place counts as soon as it stands in a list beside a sure one.
+_LISTED = 0.3
 #: A hospital whose name is only part of a street's or an estate's.
 _IN_STREET = re.compile(r"[\u4e00-\u9fff]{2,8}?(?:[东西南北中前后]?(?:大街|大道|路|街|巷)|家属[院楼区]|宿舍|小区|门口)")
 
@@ -40,15 +48,21 @@ class Addresses:
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
         self._codes = load_codes()
+        rows: defaultdict[str, list[str]] = defaultdict(list)
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
-            context.terms.add(f"ADDRESS.{kind}", [term])
+            rows[kind].append(term)
+        for kind in ("label", "cue", "weak_cue", "door", "building"):
+            context.terms.add(f"ADDRESS.{kind}", rows[kind])
+        context.terms.add("ADDRESS.moved", [verb + place for verb in rows["moving"] for place in rows["abbreviation"]])
         foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
         places = {n: k for n, k in read_places(context).items() if k != "-"}
         context.terms.add("ADDRESS.place", foreign | places)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every place with its rule and confidence; overlapping sure readings become one maximal span."""
-        return _merge_readings(list(self._read_all(text)))
+        if text.hits.keys().isdisjoint(_LISTS):
+            return ()
+        return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
         chains = {c.start: c for c in link_places(text, self._codes)}
@@ -58,6 +72,9 @@ class Addresses:
         starts = sorted(chains)
         for chain in chains.values():
             yield from self._read_chain(text, chain, cues, starts)
+        for hit in text.hits.get("ADDRESS.moved", ()):
+            if is_short_place(text.text, hit.end):
+                yield text.span(hit.end - 1, hit.end, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
 
@@ -94,6 +111,8 @@ class Addresses:
     def _read_cues(self, text: NormalisedText, cues: set[int], chains: dict[int, Chain]) -> Iterator[Span]:
         """Places without a listed division after a cue of residence."""
         for at in cues:
+            if at in chains and chains[at].kinds not in "wx":
+                continue
             end = _read_bounded(text, at, _AFTER_CUE)
             is_named = (
                 is_hanzi(text.text, at) and text.text[at] not in "第附址" and not is_unnamed_place(text.text, at, end)
@@ -129,9 +148,11 @@ class Addresses:
 
 def _find_cues(text: NormalisedText) -> set[int]:
     """Ends of cues, not of those that only begin a longer label (``户籍`` in ``户籍地``)."""
-    hits = longest([*text.hits.get("ADDRESS.cue", ()), *text.hits.get("ADDRESS.label", ())])
-    ends = {hit.end for hit in hits}
-    return {hit.end for hit in text.hits.get("ADDRESS.cue", ()) if hit.end in ends}
+    cues = text.hits.get("ADDRESS.cue", ())
+    if not cues:
+        return set()
+    ends = {hit.end for hit in longest([*cues, *text.hits.get("ADDRESS.label", ())])}
+    return {hit.end for hit in cues if hit.end in ends}
 
 
 def _read_bounded(text: NormalisedText, at: int, around: Surroundings) -> int:
@@ -145,6 +166,21 @@ def _cut_at_hospital(text: NormalisedText, at: int, end: int, around: Surroundin
     if not kinds:
         return end
     return at + read_elements(text.text[at : min(kinds)], 0, around)
+
+
+def _raise_listed(text: NormalisedText, spans: list[Span]) -> list[Span]:
+    """Doubtful places beside a sure one in an enumeration or a journey are as sure as a place can be without more."""
+    places = sorted((s for s in spans if s.rule == "ADDRESS.division"), key=lambda s: s.start)
+    if len(places) < 2:
+        return spans
+    raised: dict[int, Span] = {}
+    for pairs in (pairwise(places), pairwise(places[::-1])):
+        for first, second in pairs:
+            before = raised.get(first.start, first)
+            left, right = (before, second) if before.start < second.start else (second, before)
+            if before.confidence >= _SURE > second.confidence >= _LISTED and is_beside(text.original, left, right):
+                raised[second.start] = replace(second, confidence=0.6)
+    return [raised.get(s.start, s) if s.rule == "ADDRESS.division" else s for s in spans]
 
 
 def _merge_readings(spans: list[Span]) -> list[Span]:

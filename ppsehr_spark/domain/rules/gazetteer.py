@@ -58,7 +58,7 @@ def shorten_division(name: str, kind: str) -> str:
 
 def read_places(context: GrammarContext) -> dict[str, str]:
     """Divisions plus the rows of ``places_extra.tsv`` (name, kind), which win."""
-    places = dict(load_divisions())
+    places = {n: "h" if kind == "d" and len(n) > 2 else kind for n, kind in load_divisions().items()}
     places.update({row[0]: row[1] for row in context.lexicon("lexicons/places_extra.tsv")})
     return places
 

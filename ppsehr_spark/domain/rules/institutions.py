@@ -39,6 +39,7 @@ from ppsehr_spark.domain.rules.hospital_words import (
 from ppsehr_spark.domain.rules.terms import hits_between, is_covered, longest
 
 _MAX_NAME = 28
+_LISTS = ("HOSPITAL.kind", "HOSPITAL.brand", "HOSPITAL.field")
 _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 #: Short forms of divisions do not protect a function word inside them (于洪 in 于洪山乡卫生院).
 _BRANDS = frozenset(["sure", "cue"])
@@ -62,6 +63,9 @@ class Institutions:
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Named institutions, then brand short forms."""
+        if text.hits.keys().isdisjoint(_LISTS):
+            yield from self._read_spaced(text)
+            return
         kinds = longest(text.hits.get("HOSPITAL.kind", ()))
         floors = _find_floors(text.text, kinds)
         named = [span for hit, floor in zip(kinds, floors, strict=False) for span in self._read_kind(text, hit, floor)]

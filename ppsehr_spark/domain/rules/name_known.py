@@ -18,7 +18,8 @@ from ppsehr_spark.domain.rules.terms import longest
 
 #: What turns a person's name into the name of something else.
 _NAMESAKE = re.compile(
-    r"公司|集团|大学|学院|研究院|医院|奖|号|杯|[省州市县区镇村路街岛山湖]|广场|基金|牌|级|手术|机器|管|氏|征|病|综合|线|孔|韧带|量表|评分|抑郁|焦虑|故居|空军"
+    r"公司|集团|大学|学院|研究院|医院|奖|号|杯|[省州市县区镇村路街岛山湖]|广场|基金|牌|级|手术|机器|管|氏|征|病|综合|"
+    r"线|孔|韧带|量表|评分|抑郁|焦虑|故居|空军"
 )
 
 

@@ -34,7 +34,8 @@ _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
 _PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
 _ONE_SYLLABLE = re.compile(rf"(?i:{_SYLLABLE})$")
 _NO_NAME = re.compile(
-    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
+    r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|"
+    r"QQ|WeChat|SOAP|RFC|HPI|PMH|Tel|"
     r"TEL|Email|Dear|From|To|Subject|Re|Date|Hi|Hello|The|In|On|At|For|And|Or|Not|Plan|PT|Hb|WBC|PLT|Grey|Turner)\b"
 )
 

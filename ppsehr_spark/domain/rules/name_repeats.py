@@ -24,6 +24,15 @@ _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
 _ORDINARY = 13.0
 _GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
+#: Beside these even an ordinary word (黎明, 高兴) is the person who bears it as a name elsewhere in the note.
+_PERSON_BEFORE = re.compile(
+    r"(?:患者|病人|患儿|产妇|家属|亲属|[其之请由嘱与和同向叫]|告知|通知|[父母夫妻子女兄弟姐妹])$"
+)
+_PERSON_AFTER = re.compile(
+    r"[自代]?[诉述]|及其|要求|表示|签[名字署]|同意|拒绝|来[电院诊]|陪|在场|之[子女父母夫妻]|的(?:家属|父|母|丈夫|妻|儿|女)|"
+    r"主任|副主任|医[师生]|护[士师]|教授|大夫|先生|女士|[,、]?[男女](?:[,。; ]|$)"
+)
+_WORD_AS_NAME = 0.86
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
@@ -73,18 +82,25 @@ def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list
 
 
 def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterator[FoundName]:
-    """Other places of a full name that is certain somewhere in the note and is no ordinary word."""
+    """Other places of a full name that is certain somewhere in the note; of an ordinary word only beside a person."""
     names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start >= 2}
-    names = {n for n in names if _may_repeat(n, model)}
+    names = {n for n in names if "某" not in n and all(is_hanzi(n, at) for at in range(len(n)))}
     if not names or len(names) > _MOST_NAMES:
         return
     taken = {(f.start, f.end) for f in found if f.confidence >= _CERTAIN}
-    for name in names:
+    for name in sorted(names):
+        is_word = not _may_repeat(name, model)
         at = text.find(name)
         while at >= 0:
-            if (at, at + len(name)) not in taken:
-                yield FoundName(at, at + len(name), 0.9, "repeat")
-            at = text.find(name, at + len(name))
+            end = at + len(name)
+            if (at, end) not in taken and not (is_word and not _is_beside_person(text, at, end)):
+                yield FoundName(at, end, _WORD_AS_NAME if is_word else 0.9, "repeat")
+            at = text.find(name, end)
+
+
+def _is_beside_person(text: str, start: int, end: int) -> bool:
+    before = _PERSON_BEFORE.search(text, max(0, start - 3), start) is not None
+    return before or _PERSON_AFTER.match(text, end) is not None
 
 
 def find_given(text: str, found: list[FoundName], reader: NameReader) -> Iterator[FoundName]:
