@@ -146,3 +146,17 @@ def test_products_organisations_and_words_are_not_places(text: str) -> None:
 )
 def test_a_place_where_a_person_stands_is_no_place(text: str) -> None:
     assert find(text, "ADDRESS") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("在姜山镇走亲戚，住姜山镇街上，", ["姜山镇"]),
+        ("安徽省阜南县黄岗镇农民，", ["安徽省阜南县黄岗镇"]),
+        ("四川省美姑县巴普镇租房，", ["四川省美姑县巴普镇"]),
+        ("河南省汝州市临汝镇李建国，", ["河南省汝州市临汝镇"]),
+        ("浙江省宁波市鄞州区姜山镇3号底商", ["浙江省宁波市鄞州区姜山镇3号底商"]),
+    ],
+)
+def test_what_follows_a_town_is_no_part_of_it(text: str, places: list[str]) -> None:
+    assert find(text, "ADDRESS")[:1] == places
