@@ -82,19 +82,30 @@ def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list
 
 
 def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterator[FoundName]:
-    """Other places of a full name that is certain somewhere in the note; of an ordinary word only beside a person."""
-    names = {text[f.start : f.end] for f in found if f.confidence >= _CERTAIN and f.end - f.start >= 2}
-    names = {n for n in names if "某" not in n and all(is_hanzi(n, at) for at in range(len(n)))}
-    if not names or len(names) > _MOST_NAMES:
+    """Other places of a full name that is certain somewhere in the note.
+
+    Of an ordinary word, and of a name that is likely only, those beside a person.
+    """
+    odds: dict[str, float] = {}
+    for f in found:
+        name = text[f.start : f.end]
+        if (
+            f.confidence >= _SURE
+            and len(name) >= 2
+            and "某" not in name
+            and all(is_hanzi(name, i) for i in range(len(name)))
+        ):
+            odds[name] = max(odds.get(name, 0.0), f.confidence)
+    if not odds or len(odds) > _MOST_NAMES:
         return
     taken = {(f.start, f.end) for f in found if f.confidence >= _CERTAIN}
-    for name in sorted(names):
-        is_word = not _may_repeat(name, model)
+    for name, confidence in sorted(odds.items()):
+        is_shy = confidence < _CERTAIN or not _may_repeat(name, model)
         at = text.find(name)
         while at >= 0:
             end = at + len(name)
-            if (at, end) not in taken and not (is_word and not _is_beside_person(text, at, end)):
-                yield FoundName(at, end, _WORD_AS_NAME if is_word else 0.9, "repeat")
+            if (at, end) not in taken and not (is_shy and not _is_beside_person(text, at, end)):
+                yield FoundName(at, end, _WORD_AS_NAME if is_shy else 0.9, "repeat")
             at = text.find(name, end)
 
 
