@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,9 +111,15 @@ def test_only_touched_notes_are_annotated_again_and_figures_are_those_of_all(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_500)
 def test_the_script_plants_learns_and_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All categories; besides, every row about HIV is gone from the STD lexicon."""
-    assert main(["--work", str(tmp_path / "work"), "--gold", GOLD, "--profile", "ci"]) == 0
+    """All categories; besides, every row about HIV is gone from the STD lexicon. Some of the gold is enough for it."""
+    part = tmp_path / "gold"
+    part.mkdir()
+    for kind in ("messages", "outpatient", "registry"):
+        for path in Path(GOLD).glob(f"{kind}_*.gold.txt"):
+            shutil.copy(path, part)
+    assert main(["--work", str(tmp_path / "work"), "--gold", str(part), "--profile", "ci"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert set(said["lost"]) >= {"CONTACT", "HOSPITAL", "STD"} and said["share"] >= 0.8, said
 
