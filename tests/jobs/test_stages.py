@@ -49,7 +49,7 @@ TEXTS = (
     "姓名：欧阳金丝雀,女,33岁,电话13900001234,住上海市徐汇区金丝雀路77号3幢502室。车牌沪Z·88Q66。否认梅毒病史。",
     "患者一般情况可,神志清,对答切题。双肺呼吸音清,未闻及干湿性啰音。",
     "今日王主任查房,示:患者病情平稳,继续目前治疗。",
-    "手术过程顺利,一助钱某某配合。",
+    "病历 温静 已阅。",
 )
 
 
@@ -177,7 +177,7 @@ def test_a_tier_without_a_rule_is_high_until_the_model_proposes_one(run: tuple[L
 def test_a_moved_threshold_is_applied_to_stored_answers_without_asking_again(run: tuple[Lake, Path, list[str]]) -> None:
     lake, _, common = run
     assert _by_source_id(lake, schemas.ANNOTATIONS)["3"]["n_open_segments"] == 1
-    _answer(lake, "judge", "钱某某", is_accepted=True, log_odds=0.5, tier=None)
+    _answer(lake, "judge", "温静", is_accepted=True, log_odds=0.5, tier=None)
     found = {}
     for bar in ("0.0", "1.0"):
         assert _run("tier", [*common, "--set", f"annotate.judge_accept_logit={bar}"]) == 0
