@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppsehr_spark.config import read_conf_files
-from ppsehr_spark.domain.notes import Note
-from ppsehr_spark.domain.rules import compile_rules
-
-
-def _names(text: str) -> list[str]:
-    engine, note = compile_rules(read_conf_files()), Note("n", text)
-    return [text[s.start : s.end] for s in engine.finalise(note, engine.propose(note)) if s.category == "NAME"]
+from tests.domain.found import find
 
 
 @pytest.mark.parametrize(
@@ -24,4 +17,4 @@ def _names(text: str) -> list[str]:
     ],
 )
 def test_a_known_person_is_found_again(text: str, names: list[str]) -> None:
-    assert _names(text) == names
+    assert find(text) == names

@@ -7,12 +7,7 @@ import pytest
 from ppsehr_spark.config import read_conf_files
 from ppsehr_spark.domain.notes import Note
 from ppsehr_spark.domain.rules import compile_rules
-
-
-def find(text: str) -> list[str]:
-    engine = compile_rules(read_conf_files())
-    note = Note("k", text)
-    return [text[s.start : s.end] for s in engine.finalise(note, engine.propose(note)) if s.category == "NAME"]
+from tests.domain.found import find
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppsehr_spark.config import read_conf_files
-from ppsehr_spark.domain.notes import Note
-from ppsehr_spark.domain.rules import compile_rules
-
-
-def find(text: str, category: str = "NAME") -> list[str]:
-    engine = compile_rules(read_conf_files())
-    accept_at = engine.categories[category].accept_at
-    spans = engine.propose(Note("k", text))
-    return [text[s.start : s.end] for s in spans if s.category == category and s.confidence >= accept_at]
+from tests.domain.found import find
 
 
 @pytest.mark.parametrize(

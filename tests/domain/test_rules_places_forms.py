@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppsehr_spark.config import read_conf_files
-from ppsehr_spark.domain.notes import Note, Span
-from ppsehr_spark.domain.rules import compile_rules
-
-
-def find_spans(text: str, category: str) -> list[Span]:
-    engine = compile_rules(read_conf_files())
-    accept_at = engine.categories[category].accept_at
-    return [s for s in engine.propose(Note("k", text)) if s.category == category and s.confidence >= accept_at]
-
-
-def find(text: str, category: str) -> list[str]:
-    return [text[s.start : s.end] for s in find_spans(text, category)]
+from tests.domain.found import find, find_spans
 
 
 @pytest.mark.parametrize(
