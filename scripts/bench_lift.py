@@ -32,7 +32,7 @@ _UNLIMITED = 1 << 40
 
 
 @dataclass
-class _Asked:
+class Asked:
     """Puts segments to one annotator and adds up what that cost."""
 
     annotator: Annotator
@@ -63,10 +63,10 @@ def measure_lift(options: argparse.Namespace) -> int:
 
 
 def _report(gold: Sequence[GoldNote], settings: Settings, *, name: str) -> str:
-    rules = _ask_everything(compile_rules(settings.files))
+    rules = allow_everything(compile_rules(settings.files))
     silent = replace(settings.partition, qwen_scope="none")
     tagger = open_tagger(settings.partition.tagger)
-    asked = _Asked(Annotator(settings.to_json()))
+    asked = Asked(Annotator(settings.to_json()))
     stages = {
         "rules": NoteCascade(rules, silent, bytes(32), asked.ask),
         "tagger": NoteCascade(rules, silent, bytes(32), asked.ask, tagger),
@@ -90,7 +90,7 @@ def _report(gold: Sequence[GoldNote], settings: Settings, *, name: str) -> str:
     return "\n".join(lines)
 
 
-def _ask_everything(rules: RuleEngine) -> RuleEngine:
+def allow_everything(rules: RuleEngine) -> RuleEngine:
     """The engine with every task of the model allowed: what conf now forbids is measured too."""
     return replace(rules, categories={c.id: replace(c, model_tasks=MODEL_TASKS) for c in rules.categories.values()})
 
