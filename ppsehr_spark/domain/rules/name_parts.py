@@ -215,6 +215,10 @@ class NameReader:
         """True when no word runs on at ``end``."""
         return not is_hanzi(text, end) or self.is_followed(text, end) or self._begins_word(text, end)
 
+    def is_title(self, word: str) -> bool:
+        """True for a listed title."""
+        return word in self._titles
+
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)

@@ -23,6 +23,7 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
+from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
@@ -142,6 +143,10 @@ class PersonNames:
         found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
+
+    def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
+        """``TagReader.read_tag``."""
+        return read_tag(text.text, start, end, self.reader)
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
