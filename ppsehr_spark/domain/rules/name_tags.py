@@ -16,22 +16,35 @@ from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
 #: No name of a person holds these.
 _NO_NAME = re.compile(r"[\s0-9,.:;!?()]")
 #: Titles of one character: ``贾总``, ``竺姐``; they close nothing but a surname.
-_SHORT_TITLES = frozenset("总姐哥嫂婶叔导工局队处董")
+_SHORT_TITLES = frozenset("总姐哥嫂婶叔导工局队处董护老")
 #: Log-odds of the form are held within these. Names by sound are those of clubs and drugs as well; a given name or a
 #: nickname of given characters is a form of its own; what has no form of a name speaks against the tagger.
 _MOST, _BY_SOUND, _GIVEN, _NO_FORM = 6.0, -2.0, -3.0, -12.0
 _MARKED, _RUNS_ON = 12.0, 4.0
-_LATIN = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z.'\-]{2,}(?![A-Za-z])")
+#: One whole word in Latin letters; of several words the tagger sees now this one, now that.
+_LATIN = re.compile(r"(?<![A-Za-zÀ-ÿ·])(?<![A-Za-zÀ-ÿ] )[A-Z][A-Za-zÀ-ÿ'\-]{2,}(?![A-Za-zÀ-ÿ.·]| [A-Za-z])")
+_LETTER = re.compile(r"[A-Za-zÀ-ÿ]")
 _NICK_HEADS = frozenset("小大老阿")
 
 
 def read_tag(text: str, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
     """``TagReader.read_tag`` on normalised text."""
-    end = _without_title(text, start, end, reader)
+    marked = reader.read_marked(text, start)
+    end = marked.end if marked else _without_title(text, start, end, reader)
     found = FoundName(start, end, 0.0, "inside")
-    if _NO_NAME.search(text, start, end) or is_eponym(text, found) or is_place(text, found):
+    if not marked and (_is_part(text, start, end) or _NO_NAME.search(text, start, end)):
+        return None
+    if is_eponym(text, found) or is_place(text, found):
         return None
     return start, end, _weigh_form(text, start, end, reader)
+
+
+def _is_part(text: str, start: int, end: int) -> bool:
+    """True for a piece of a name with dots or of words in Latin letters."""
+    if "·" in (text[start - 1 : start], text[end - 1], text[end : end + 1]):
+        return True
+    latin = _LATIN.match(text, start)
+    return _LETTER.match(text, start) is not None and not (latin and latin.end() == end)
 
 
 def _without_title(text: str, start: int, end: int, reader: NameReader) -> int:
@@ -56,8 +69,7 @@ def _weigh_reading(reading: NameReading) -> float:
 
 def _weigh_unread(text: str, start: int, end: int, reader: NameReader) -> float:
     """A given name alone, ``小雯``, a word in Latin letters; or nothing that names are made of."""
-    latin = _LATIN.match(text, start)
-    if latin and latin.end() == end:
+    if _LETTER.match(text, start):
         return 0.0
     given = text[start + (text[start] in _NICK_HEADS) : end]
     is_given = end - start == 2 and all(c in reader.model.given for c in given)
