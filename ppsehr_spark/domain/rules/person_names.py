@@ -317,9 +317,9 @@ class PersonNames:
         return _ONLY_HEARD * (is_heard and not is_composed)
 
     def _runs_on(self, text: str, at: int) -> bool:
-        """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
-        cost = self.reader.model.word_cost(text[at - 1 : at + 1])
-        return cost is not None and cost <= _COMMON_WORD
+        """True when a common word or a title lies across ``at`` (``由于``, ``经理``): the cue itself ends later."""
+        pair = text[at - 1 : at + 1]
+        return (self.reader.model.word_cost(pair) or _COMMON_WORD + 1) <= _COMMON_WORD or self.reader.is_title(pair)
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
@@ -337,7 +337,9 @@ class PersonNames:
         for kind in ("verb", "speech"):
             for hit in text.hits.get(f"NAME.{kind}", ()):
                 end = hit.start - (text.text[hit.start - 1 : hit.start] in _BEFORE_VERB)
-                reading = None if self._ends_a_word(text.text, end) else self.reader.read_left(text.text, end)
+                is_part = len(hit.value) == 1 and self.reader.model.word_cost(text.text[end - 1 : hit.end]) is not None
+                is_none = is_part or self._ends_a_word(text.text, end)
+                reading = None if is_none else self.reader.read_left(text.text, end)
                 if reading:
                     yield self._rate_left(text.text, reading, _PRIOR[kind], kind)
 
