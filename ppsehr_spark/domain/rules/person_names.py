@@ -319,7 +319,8 @@ class PersonNames:
     def _runs_on(self, text: str, at: int) -> bool:
         """True when a common word or a title lies across ``at`` (``由于``, ``经理``): the cue itself ends later."""
         pair = text[at - 1 : at + 1]
-        return (self.reader.model.word_cost(pair) or _COMMON_WORD + 1) <= _COMMON_WORD or self.reader.is_title(pair)
+        is_word = (self.reader.model.word_cost(pair) or _COMMON_WORD + 1) <= _COMMON_WORD
+        return is_word or self.reader.is_title(pair) or self.reader.model.word_cost(text[at - 1 : at + 2]) is not None
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
