@@ -167,8 +167,10 @@ class BareNames:
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
         left = self._weigh_before(text, at)
-        for r in self.reader.read_ends(text, at):
-            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, _SURELY):
+        readings = self.reader.read_ends(text, at)
+        sound = max((r.odds for r in readings if r.form == "foreign"), default=_SURELY)
+        for r in readings:
+            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, sound):
                 continue
             right = weigh_right(text, r.end)
             if r.form == "nick" and left < _AFTER_WORD:

@@ -66,6 +66,7 @@ _NATION = re.compile(
     r"[ ,、(]{1,2}(?:汉|回|满|壮|藏|维吾尔|蒙古?|哈萨克|苗|彝|土家|朝鲜|侗|瑶|"
     r"白|傣|黎|畲|布依|柯尔克孜|锡伯|达斡尔|鄂温克|羌|纳西|佤|水|仫佬|土|撒拉)族"
 )
+_CALLED = re.compile(r"[ ]?\((?:化名|音译|艺名|笔名|网名|曾用名|原名|本名|英文名)[,:;) ]")
 _NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
 _TIME_STAMP, _BEHIND_TIME = re.compile(r"[0-9]{1,2}[:时][0-9]{2}分?[ ,]{0,2}$"), frozenset(" ,分0123456789")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
@@ -79,6 +80,7 @@ _RIGHT = (
     (_IDENTITY, 5.0),
     (_SIGN, 5.0),
     (_NATION, 6.0),
+    (_CALLED, 6.0),
     (_COURSE, 4.0),
 )
 #: Marks to the right of a name, quick to rule out: most places have none of these characters next.
@@ -92,7 +94,7 @@ FIRST_OF_ACTS = frozenset(
 _MAY_MARK = re.compile(
     r"[^ ,、(:/|·;]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
     r"[男女性MF0-9+年联电手微TtQ身证I住门病台护医签敬谨启记系为是患其之的父母子夫妻儿女爱配家本姐弟兄妹哥孙外媳婿嫂朋同邻监侄亲祖奶爷长次老工"
-    r"孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
+    r"孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(化音艺笔网曾原英]"
 )
 
 

@@ -58,7 +58,7 @@ _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在")
-_PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
+_EDGE_WORD = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
 _LONGEST_DOTTED = 30
@@ -104,6 +104,7 @@ class NameReader:
         self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
+        self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
         self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
@@ -204,7 +205,7 @@ class NameReader:
         pair = text[at : at + 2]
         word = self.model.word_cost(pair) if len(pair) == 2 and is_hanzi(text, at + 1) else None
         if pair[:1] in self.foreign.characters:
-            return word is not None and word < _PLAIN_WORD and pair[1] not in self.foreign.characters
+            return word is not None and word <= _EDGE_WORD and pair[1] not in self.foreign.characters
         return word is not None or _FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
@@ -215,12 +216,18 @@ class NameReader:
         """True when no word runs on at ``end``."""
         return not is_hanzi(text, end) or self.is_followed(text, end) or self._begins_word(text, end)
 
+    def is_title(self, word: str) -> bool:
+        """True for a listed title."""
+        return word in self._titles
+
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)
 
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
+        if text[end : end + 2] in self._acts:
+            return True
         return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
 
     def _begins_word(self, text: str, end: int) -> bool:

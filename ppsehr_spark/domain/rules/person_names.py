@@ -23,6 +23,7 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
+from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
@@ -142,6 +143,10 @@ class PersonNames:
         found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
+
+    def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
+        """``TagReader.read_tag``."""
+        return read_tag(text.text, start, end, self.reader)
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
@@ -312,9 +317,10 @@ class PersonNames:
         return _ONLY_HEARD * (is_heard and not is_composed)
 
     def _runs_on(self, text: str, at: int) -> bool:
-        """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
-        cost = self.reader.model.word_cost(text[at - 1 : at + 1])
-        return cost is not None and cost <= _COMMON_WORD
+        """True when a common word or a title lies across ``at`` (``由于``, ``经理``): the cue itself ends later."""
+        pair = text[at - 1 : at + 1]
+        is_word = (self.reader.model.word_cost(pair) or _COMMON_WORD + 1) <= _COMMON_WORD
+        return is_word or self.reader.is_title(pair) or self.reader.model.word_cost(text[at - 1 : at + 2]) is not None
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
@@ -332,7 +338,9 @@ class PersonNames:
         for kind in ("verb", "speech"):
             for hit in text.hits.get(f"NAME.{kind}", ()):
                 end = hit.start - (text.text[hit.start - 1 : hit.start] in _BEFORE_VERB)
-                reading = None if self._ends_a_word(text.text, end) else self.reader.read_left(text.text, end)
+                is_part = len(hit.value) == 1 and self.reader.model.word_cost(text.text[end - 1 : hit.end]) is not None
+                is_none = is_part or self._ends_a_word(text.text, end)
+                reading = None if is_none else self.reader.read_left(text.text, end)
                 if reading:
                     yield self._rate_left(text.text, reading, _PRIOR[kind], kind)
 
