@@ -20,8 +20,12 @@ def open_tagger(name: str) -> Tagger | None:
     """
     if name == "none":
         return None
+    if name == "crf":
+        from ppsehr_spark.tagging.crf import CrfTagger
+
+        return CrfTagger()
     if name == "lac":
         from ppsehr_spark.tagging.lac import LacTagger
 
         return LacTagger()
-    raise ConfigurationError("TAGGER", hint="partition.tagger is lac or none")
+    raise ConfigurationError("TAGGER", hint="partition.tagger is crf, lac or none")
