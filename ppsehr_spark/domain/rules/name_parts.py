@@ -22,6 +22,8 @@ NOT_GIVEN = frozenset(
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
+#: Those of them that given names hold as well: 谢有福, 李向东, 王为民.
+_ALSO_GIVEN = frozenset("有向为")
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
@@ -57,14 +59,16 @@ _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
-_JOINS = frozenset("和与及向由对从于在")
+_JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
-_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
+_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换携答喊骑获犯演唱率夺赴晒"), 4.0
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
+#: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
+_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD = 4.0
@@ -97,7 +101,7 @@ class NameReader:
     """Reads names to the right or to the left of a position; every read looks at a bounded number of characters."""
 
     def __init__(self, context: GrammarContext) -> None:
-        self.model = NameModel(context, never_given=NOT_GIVEN)
+        self.model = NameModel(context, never_given=NOT_GIVEN - _ALSO_GIVEN)
         rows = context.lexicon("lexicons/name_labels.tsv")
         self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
@@ -297,7 +301,8 @@ class NameReader:
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
         is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        odds -= _NOT_THE_END * bool(is_title or is_pair)
+        is_across = _ACROSS_END.match(text, end - 1) is not None
+        odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
