@@ -27,7 +27,8 @@ _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
 _DOUBTFUL = 4.0
 _CLAN_COST = 2.0
-_RARE_GIVEN = 0.35
+#: Every listed character has a floor of three: a name uses it, but hardly so often.
+_FLOOR, _RARE_GIVEN = 2.5, 0.15
 _NEVER_GIVEN = 17.0
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
 
@@ -169,4 +170,4 @@ def _given_rows(context: GrammarContext) -> Iterable[tuple[str, ...]]:
 
 
 def _given_cost(per_ten_thousand: float) -> float:
-    return -math.log((per_ten_thousand + _RARE_GIVEN) / 10_000)
+    return -math.log((max(per_ten_thousand - _FLOOR, 0.0) + _RARE_GIVEN) / 10_000)
