@@ -57,9 +57,12 @@ class BareNames:
         model = reader.model
         marked = frozenset(s[0] for s in model.surnames)
         heads, common = "".join(sorted(marked | _NICK_HEADS)), "".join(sorted(model.common - FUNCTION_SURNAMES))
+        rare = "".join(sorted(model.single - model.common - _NO_HEADS - FUNCTION_SURNAMES))
+        given = "".join(sorted(model.given))
         self._site = re.compile(
             rf"[{heads}](?:(?<![\u4e00-\u9fff·](?s:.))(?=[\u4e00-\u9fff])|"
-            rf"(?<=[{common}])(?=[{''.join(sorted(model.given))}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
+            rf"(?<=[{rare}])(?=[{given}][{given}])|"
+            rf"(?<=[{common}])(?=[{given}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
         )
         self._heads = marked
         self._likely = marked - _NO_HEADS | _NICK_HEADS

@@ -21,6 +21,8 @@ _LONGEST_WORD = 4
 _TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
+#: A word that is often a name costs as much more when it is one.
+_WORD_AS_NAME = -0.5
 _LONE_COST = 2.6
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
@@ -51,6 +53,7 @@ class NameModel:
         compound = {r[0] for r in rows if r[1] == "compound"}
         self.words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
         self.words = {w: c for w, c in self.words.items() if w[:2] not in compound}
+        self.name_words = frozenset(w for row in context.lexicon("lexicons/name_words.tsv") for w in row[0].split(" "))
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
             self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
@@ -112,6 +115,8 @@ class NameModel:
                 cost = min(cost, surname + _LONE_COST) if allows_lone else cost
             elif given <= 2:
                 cost = min(cost, surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
+        if size == 2 and text[start:end] in self.name_words:
+            cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
         return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
