@@ -28,6 +28,8 @@ _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
 _DOUBTFUL = 4.0
+#: Surnames of Viet Nam, whose women bear 氏 between surname and given name (``阮氏梅``).
+_WITH_MIDDLE, _MIDDLE_COST = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢"), 8.0
 _CLAN_COST = 2.0
 #: Every listed character has a floor of three: a name uses it, but hardly so often.
 _FLOOR, _RARE_GIVEN = 2.5, 0.15
@@ -123,6 +125,9 @@ class NameModel:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
         size, surname = end - start, self._surname
         cost = math.inf
+        if text[start + 1] == "氏":
+            is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
+            return _MIDDLE_COST + self._given_cost(text[start + 2 : end]) if is_whole else cost
         if size == 5 and text[start : start + 2] in self.compound:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost

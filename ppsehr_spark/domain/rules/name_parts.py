@@ -23,9 +23,9 @@ NOT_GIVEN = frozenset(
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+FUNCTION_SURNAMES = frozenset("要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
-HARDLY_SURNAMES = frozenset("和由同与应全都但相因将从及且况后为无能其可有原各该")
+HARDLY_SURNAMES = frozenset("要他和由同与应全都但相因将从及且况后为无能其可有原各该")
 _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
@@ -60,7 +60,12 @@ _NEXT_NAME = 2.0
 _JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
-_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
+_VERB_TAILS = frozenset(
+    "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵拉推拿取递借还买卖去到回出起留找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔"
+    "撞碰砸踢追赶逃躲醒睡猜怕恨携提搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调升降选聘免接替顶补帮助教管问求讨谢骗偷抢"
+    "租售订签批准查验审评判罚捐赠投持领获赢输胜负败"
+)
+_VERB_TAIL = 4.0
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
