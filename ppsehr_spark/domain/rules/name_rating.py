@@ -44,7 +44,7 @@ PRIOR = {
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _MOST_RIGHT = 4.5
 _FAINT = -2.5
-_COMMON_WORD, _ANY_WORD = 9.0, 14.0
+_COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
 _STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
@@ -58,6 +58,7 @@ _BRIDGE = re.compile(
     r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
     r"[ ]{0,2}(?P<quoted>[\"'(])?"
 )
+_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
@@ -76,16 +77,20 @@ class NameRater:
     def rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
         """A reading with its prior and with what stands to its right."""
         is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
-        odds = reading.odds + prior + min(weigh_right(text, reading.end), _MOST_RIGHT) - 3.0 * is_function
+        right = weigh_right(text, reading.end)
+        odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
         if is_adverb and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
             odds -= _ADVERB
         if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
-                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n|"
+                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
             )
         is_preposition = text[reading.start] in HARDLY_SURNAMES or (
             text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded
+        )
+        is_preposition = (
+            is_preposition and right == 0 and text[reading.start : reading.end] not in self.reader.model.name_words
         )
         odds -= _A_FIELD * (reading.form == "lone" and text[reading.end : reading.end + 1] == ":")
         odds -= _PREPOSITION * (reading.form == "han" and is_preposition and prior < 0)
@@ -127,7 +132,7 @@ class NameRater:
         """The reading after ``cue`` and, where ``叫``, ``为`` or a quotation mark follows it, the one behind that."""
         at = after_blanks(text, cue.end)
         yield from self.read_best(text, at, prior, rule, cue=cue)
-        bridge = _BRIDGE.match(text, cue.end)
+        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
         if bridge and bridge.end() > at:
             gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
             yield from self.read_best(text, bridge.end(), prior + gain, rule)
@@ -146,7 +151,11 @@ class NameRater:
 
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
-        if not self.reader.model.is_word(text, at):
+        model = self.reader.model
+        if (
+            text[at : at + 2] in model.name_words
+            or min(model.words.get(text[at:end], 99.0) for end in (at + 2, at + 3)) > _LESS_COMMON
+        ):
             return False
         ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
         return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)

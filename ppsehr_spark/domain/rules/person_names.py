@@ -31,8 +31,8 @@ _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "age
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
-    r"[\u4e00-\u9fff](?:(?<![人动全裁减满增超定复成])员|(?<![患或后再前])者|(?<=[军校村牙队随法女男船中西])医)"
-    r"(?=[\u4e00-\u9fff \"(])"
+    r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
+    r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前]者)|(?<=[军校村牙队随法女男船中西]医))"
 )
 _UNLISTED = 0.7
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
@@ -171,7 +171,7 @@ class PersonNames:
     def _find_suffixed(self, text: NormalisedText) -> Iterator[FoundName]:
         """``调解员和平``, ``受托方李四``: a name after a word for a person that no list holds."""
         for match in _SUFFIXED.finditer(text.text):
-            hit = Hit(match.start(), match.end(), match.group())
+            hit = Hit(match.start() - 1, match.end(), text.text[match.start() - 1 : match.end()])
             yield from self._read_after_role(text.text, hit, _UNLISTED)
 
     def _read_after_role(self, text: str, hit: Hit, doubt: float) -> Iterator[FoundName]:
