@@ -14,7 +14,8 @@ from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
 from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
 
 _COMPANION = re.compile(
-    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/和与及]"
+    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?"
+    r"(?:[ ]?\([^()\n]{1,10}\))?(?:[、/和与及]|[ ]{1,4}(?=[\u4e00-\u9fff]{2,3}(?:[ \n。;,]|$)))"
 )
 _BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
 _MOST_COMPANIONS = 60
