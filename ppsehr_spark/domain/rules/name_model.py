@@ -116,7 +116,7 @@ class NameModel:
             if given == 0:
                 cost = min(cost, surname + _LONE_COST) if allows_lone else cost
             elif given <= 2:
-                cost = min(cost, surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
+                cost = min(cost, surname + _LENGTH_COST[given] + self.given_cost(text[start + width : end]))
         if size == 2 and text[start:end] in self.name_words:
             cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
         return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
@@ -127,7 +127,7 @@ class NameModel:
         cost = math.inf
         if text[start + 1] == "氏":
             is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
-            return _MIDDLE_COST + self._given_cost(text[start + 2 : end]) if is_whole else cost
+            return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
         if size == 5 and text[start : start + 2] in self.compound:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
@@ -137,10 +137,11 @@ class NameModel:
                 cost = pair + _CLAN_COST
             elif size == 4:
                 given = text[start + 2 : end]
-                cost = pair + _MARRIED_COST + self._given_cost(given) + _DOUBTFUL * (given in self.words)
+                cost = pair + _MARRIED_COST + self.given_cost(given) + _DOUBTFUL * (given in self.words)
         return cost
 
-    def _given_cost(self, given: str) -> float:
+    def given_cost(self, given: str) -> float:
+        """Cost of ``given`` as the given name of one or two characters."""
         if any(c in self._never for c in given):
             return _NEVER_GIVEN * len(given)
         if len(given) == 1:

@@ -86,6 +86,8 @@ _TAIL_OF_WORD = 4.0
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
+#: What a given name without its surname costs beside kin.
+_GIVEN_COST = 6.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
@@ -281,6 +283,16 @@ class NameReader:
 
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)
+
+    def read_given(self, text: str, at: int) -> NameReading | None:
+        """A given name of two characters alone at ``at``, where a word for kin admits one (``儿子叫国栋``)."""
+        end, given = at + 2, text[at : at + 2]
+        if hanzi_end(text, at, 2) < end or given in self.model.words or not all(c in self.model.given for c in given):
+            return None
+        stop = hanzi_end(text, at, WINDOW)
+        rest = self.model.ordinary_from(text, at, stop)
+        odds = rest[0] - self.model.given_cost(given) - _GIVEN_COST - rest[2]
+        return self._rate_right(text, at, end, odds, "given")
 
     def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
         """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""

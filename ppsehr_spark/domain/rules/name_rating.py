@@ -42,6 +42,7 @@ PRIOR = {
     "speech": -3.0,
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
+_TAKES_GIVEN = ("kin", "kin1", "named")
 _MOST_RIGHT = 4.5
 _FAINT = -2.5
 _COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
@@ -52,6 +53,8 @@ _ADVERB = 3.0
 _CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
 #: A surname alone before a colon: the cue and it are a field (``麻醉史：``).
 _A_FIELD = 4.0
+#: Adverbs that do not lead to a person as prepositions do.
+_NO_PREPOSITIONS = frozenset("应全相都")
 _BLANKS = re.compile(r"[ ]{0,2}")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
@@ -81,7 +84,7 @@ class NameRater:
         odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
         if is_adverb and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
-            odds -= _ADVERB
+            odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
         if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
                 reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
@@ -98,16 +101,24 @@ class NameRater:
 
     def rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
         surname = text[reading.start] if reading.form == "lone" else ""
-        hardly = (0.5 if text[reading.start - 1 : reading.start] == ":" else 6.0) * (
-            surname in HARDLY_SURNAMES and surname != ""
-        )
+        hardly = self._doubt_lone(text, reading.start) if surname and surname in HARDLY_SURNAMES else 0.0
         is_function = surname != "" and surname in FUNCTION_SURNAMES and is_hanzi(text, reading.start - 1)
         odds = reading.odds + prior - 1.0 * is_function - hardly
         return rate(reading.start, reading.end, odds, rule)
 
+    def _doubt_lone(self, text: str, at: int) -> float:
+        """What a word that is hardly ever a surname costs before a title: less in a field, or where no adverb stands."""
+        if text[at - 1 : at] == ":":
+            return 0.5
+        is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)
+        return 1.0 if text[at] in _NO_PREPOSITIONS and is_place_of_noun else 6.0
+
     def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
-        if text[at : at + 1] not in self.reader.firsts or self._runs_on(text, at, cue, rule):
+        is_first = text[at : at + 1] in self.reader.firsts or (
+            rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
+        )
+        if not is_first or self._runs_on(text, at, cue, rule):
             return
         if prior <= _FAINT and self._begins_a_word(text, at):
             return
@@ -116,6 +127,8 @@ class NameRater:
         allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
         candidates += [spaced] if spaced else []
+        given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
+        candidates += [given] if given else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self.rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
         yield from sorted(found, key=lambda f: -f.confidence)[:1]

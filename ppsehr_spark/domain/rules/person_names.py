@@ -36,6 +36,8 @@ _SUFFIXED = re.compile(
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前]者)|(?<=[军校村牙队随法女男船中西]医))"
 )
 _UNLISTED = 0.7
+#: What a title of two characters or more adds to a surname alone before it.
+_TITLED = 1.5
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
@@ -49,6 +51,7 @@ _DEPARTMENT_END = frozenset(
 )
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
+_RARE_WORD = 12.0
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
 
@@ -126,7 +129,8 @@ class PersonNames:
             reading = self._read_before_title(text.text, hit)
             if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
-                prior = PRIOR["title"] - 2.0 * is_weak + 1.5 * reading.is_bounded
+                is_clear = reading.form == "lone" and not is_weak
+                prior = PRIOR["title"] - 2.0 * is_weak + 1.5 * reading.is_bounded + _TITLED * is_clear
                 yield self.rater.rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self.rater.read_best(text.text, hit.end, PRIOR["after_title"], "after_title")
@@ -153,7 +157,11 @@ class PersonNames:
         if reading.form != "lone" and hit.value not in _KIN_TITLES:
             return False
         model = self.reader.model
-        return text[reading.start] in model.common and text[reading.start : hit.end] not in model.words
+        is_rare_word = model.single_cost(text[reading.start]) >= _RARE_WORD
+        is_surname = (
+            text[reading.start] in model.common or is_rare_word or self.reader.is_person_before(text, reading.start)
+        )
+        return is_surname and text[reading.start : hit.end] not in model.words
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
