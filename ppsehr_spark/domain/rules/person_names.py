@@ -33,9 +33,11 @@ _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同�
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
-    r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前]者)|(?<=[军校村牙队随法女男船中西]医))"
+    r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
 _UNLISTED = 0.7
+#: What a bracket before a word for a person adds: ``(记者马力)``.
+_APPOSED = 1.0
 #: What a title of two characters or more adds to a surname alone before it.
 _TITLED = 1.5
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
@@ -189,6 +191,7 @@ class PersonNames:
 
     def _read_after_role(self, text: str, hit: Hit, doubt: float) -> Iterator[FoundName]:
         is_spaced = text[hit.end : hit.end + 1] == " "
+        doubt -= _APPOSED * (text[hit.start - 1 : hit.start] == "(")
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
         if text[hit.end : hit.end + 1] == ":":
             at = after_blanks(text, hit.end + 1)
