@@ -29,7 +29,8 @@ _LINE_END_PRIOR = (-2.0, 0.0)
 _CLOSERS, _NO_TEXT = frozenset("。;)"), frozenset(["", "\n", ":"])
 #: ``乐乐妈：``, ``雨桐妈妈，``: how parents call each other.
 _PARENT = re.compile(
-    r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff](?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
+    r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff]"
+    r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
 )
 _PARENT_PRIOR = 4.0
 #: Log-odds that a clause begins with a foreign name, before a mark.
