@@ -15,7 +15,7 @@ from ppsehr_spark.domain.rules.name_model import WINDOW, hanzi_end, hanzi_start,
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
-_CLAUSE = -6.0
+_CLAUSE = -5.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.

@@ -68,11 +68,12 @@ _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS = frozenset(
-    "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵拉推拿取递借还买卖去到回出起留找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔"
-    "撞碰砸踢追赶逃躲醒睡猜怕恨携提搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢"
-    "租售订签批准查验审评判罚捐赠投持领获输负败演唱率夺赴晒"
+    "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
+    "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
+    "订签批准查审评判罚捐赠持获赢输负败"
 )
 _VERB_TAIL = 5.0
+_VERB_TAILS |= frozenset("演唱率夺赴晒")
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
@@ -287,7 +288,8 @@ class NameReader:
     def read_given(self, text: str, at: int) -> NameReading | None:
         """A given name of two characters alone at ``at``, where a word for kin admits one (``儿子叫国栋``)."""
         end, given = at + 2, text[at : at + 2]
-        if hanzi_end(text, at, 2) < end or given in self.model.words or not all(c in self.model.given for c in given):
+        is_given = given not in self.model.words and any(c in self.model.given for c in given)
+        if hanzi_end(text, at, 2) < end or not is_given or any(c in NOT_GIVEN for c in given):
             return None
         stop = hanzi_end(text, at, WINDOW)
         rest = self.model.ordinary_from(text, at, stop)

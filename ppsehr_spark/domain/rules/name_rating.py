@@ -83,7 +83,11 @@ class NameRater:
         right = weigh_right(text, reading.end)
         odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
-        if is_adverb and self.reader.model.word_cost(text[reading.start + 1 : reading.end]):
+        if (
+            is_adverb
+            and text[reading.start : reading.end] not in self.reader.model.name_words
+            and self.reader.model.word_cost(text[reading.start + 1 : reading.end])
+        ):
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
         if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
@@ -107,7 +111,7 @@ class NameRater:
         return rate(reading.start, reading.end, odds, rule)
 
     def _doubt_lone(self, text: str, at: int) -> float:
-        """What a word that is hardly ever a surname costs before a title: less in a field, or where no adverb stands."""
+        """What a word that is hardly a surname costs before a title: less in a field, or where no adverb stands."""
         if text[at - 1 : at] == ":":
             return 0.5
         is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)

@@ -22,6 +22,8 @@ _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
 _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
+#: A whole item of a list of names needs little of its own form.
+_ENDS_ITEM, _ITEM = frozenset(["、", "。", ";", ",", "(", "\n", ""]), 0.0
 _ORDINARY = 13.0
 _GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
@@ -56,8 +58,11 @@ def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:
     if gap is None and text[end : end + 1] not in reader.model.heads:
         return None
     reading = reader.read_right(text, gap.end() if gap else end)
+    if reading is None or not reading.is_bounded:
+        return None
     least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
-    return reading if reading and reading.is_bounded and reading.odds >= least else None
+    is_item = gap is not None and text[gap.end() - 1] == "、" and text[reading.end : reading.end + 1] in _ENDS_ITEM
+    return reading if reading.odds >= (_ITEM if is_item else least) else None
 
 
 def _read_previous(text: str, start: int, reader: NameReader) -> NameReading | None:

@@ -53,7 +53,7 @@ _DEPARTMENT_END = frozenset(
 )
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
-_RARE_WORD = 12.0
+_RARE_WORD, _FAR = 12.0, 5.0
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
 
@@ -145,8 +145,16 @@ class PersonNames:
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
             return None
+        if reading.form == "lone" and self._runs_into(text, reading.start, hit):
+            return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
+
+    def _runs_into(self, text: str, start: int, hit: Hit) -> bool:
+        """True when the surname and a part of the title are far likelier words (``马上|将`` for ``马|上将``)."""
+        model = self.reader.model
+        words = model.ordinary_from(text, start, hit.end)
+        return words[0] < model.single_cost(text[start]) + words[hit.start - start] - _FAR
 
     def _ends_short(self, text: str, hit: Hit) -> bool:
         """True when a title of one character is a word of its own; 老 also ends names (``胡老三``)."""
@@ -160,9 +168,10 @@ class PersonNames:
             return False
         model = self.reader.model
         is_rare_word = model.single_cost(text[reading.start]) >= _RARE_WORD
-        is_surname = (
-            text[reading.start] in model.common or is_rare_word or self.reader.is_person_before(text, reading.start)
+        is_noun = (
+            self.reader.is_stop_before(text, reading.start, least=2) and text[reading.start] not in FUNCTION_SURNAMES
         )
+        is_surname = text[reading.start] in model.common or is_rare_word or is_noun
         return is_surname and text[reading.start : hit.end] not in model.words
 
     def _find_right_of(self, text: NormalisedText) -> Iterator[FoundName]:
