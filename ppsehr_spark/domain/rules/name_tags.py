@@ -11,7 +11,7 @@ import re
 from ppsehr_spark.domain.rules.name_edges import weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
-from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_drug, is_eponym, is_place
 
 #: No name of a person holds these.
 _NO_NAME = re.compile(r"[\s0-9,.:;!?()]")
@@ -34,7 +34,7 @@ def read_tag(text: str, start: int, end: int, reader: NameReader) -> tuple[int, 
     found = FoundName(start, end, 0.0, "inside")
     if not marked and (_is_part(text, start, end) or _NO_NAME.search(text, start, end)):
         return None
-    if is_eponym(text, found) or is_place(text, found):
+    if is_drug(text, found) or is_eponym(text, found) or is_place(text, found):
         return None
     return start, end, _weigh_form(text, start, end, reader)
 

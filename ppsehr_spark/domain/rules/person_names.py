@@ -22,7 +22,7 @@ from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
-from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
@@ -121,9 +121,8 @@ class PersonNames:
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False
-        return not (
-            self.fields.says_nothing(text, found.start, found.end) or is_eponym(text, found) or is_place(text, found)
-        )
+        is_other = is_eponym(text, found) or is_place(text, found) or is_drug(text, found)
+        return not (is_other or self.fields.says_nothing(text, found.start, found.end))
 
     def _find_titled(self, text: NormalisedText) -> Iterator[FoundName]:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
