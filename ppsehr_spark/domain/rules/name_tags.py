@@ -23,6 +23,7 @@ _MOST, _BY_SOUND, _GIVEN, _NO_FORM = 6.0, -2.0, -3.0, -12.0
 _MARKED, _RUNS_ON = 12.0, 4.0
 #: One whole word in Latin letters; of several words the tagger sees now this one, now that.
 _LATIN = re.compile(r"(?<![A-Za-zÀ-ÿ·])(?<![A-Za-zÀ-ÿ] )[A-Z][A-Za-zÀ-ÿ'\-]{2,}(?![A-Za-zÀ-ÿ.·]| [A-Za-z])")
+_PARENT = re.compile(r"(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)$")
 _LETTER = re.compile(r"[A-Za-zÀ-ÿ]")
 _NICK_HEADS = frozenset("小大老阿")
 
@@ -48,7 +49,10 @@ def _is_part(text: str, start: int, end: int) -> bool:
 
 
 def _without_title(text: str, start: int, end: int, reader: NameReader) -> int:
-    """``凌教授`` -> the end of 凌."""
+    """``凌教授`` -> the end of 凌, ``乐乐妈`` -> of 乐乐."""
+    parent = _PARENT.search(text, start + 2, end)
+    if parent:
+        return parent.start()
     if end - start == 2 and text[end - 1] in _SHORT_TITLES and text[start] in reader.model.single:
         return end - 1
     return next(

@@ -36,6 +36,7 @@ _SUFFIXED = re.compile(
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
 _UNLISTED = 0.7
+_MADE = re.compile(r"[任选聘命举荐认拜封][\u4e00-\u9fff]{2,5}为$")
 #: What a bracket before a word for a person adds: ``(记者马力)``.
 _APPOSED = 1.0
 #: What a title of two characters or more adds to a surname alone before it.
@@ -127,7 +128,8 @@ class PersonNames:
     def _find_titled(self, text: NormalisedText) -> Iterator[FoundName]:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
         for hit in longest(text.hits.get("NAME.title", ())):
-            reading = self._read_before_title(text.text, hit)
+            is_made = self._is_made(text.text, hit)
+            reading = None if is_made else self._read_before_title(text.text, hit)
             if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
                 is_clear = reading.form == "lone" and not is_weak
@@ -135,6 +137,12 @@ class PersonNames:
                 yield self.rater.rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self.rater.read_best(text.text, hit.end, PRIOR["after_title"], "after_title")
+
+    def _is_made(self, text: str, hit: Hit) -> bool:
+        """True for ``聘任谢安为总经理``, where 为 is no part of the name."""
+        return (
+            text[hit.start - 1 : hit.start] == "为" and _MADE.search(text, max(0, hit.start - 8), hit.start) is not None
+        )
 
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
