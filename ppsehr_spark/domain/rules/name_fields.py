@@ -16,7 +16,9 @@ from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
 #: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
-_PERSON_FIELD = re.compile(r"[人者员生](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?:[ ]{0,8}(?=[\u4e00-\u9fff])")
+_PERSON_FIELD = re.compile(
+    r"[人者员生师士](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?(?:\([\u4e00-\u9fff]{1,6}\))?:[ ]{0,8}(?=[\u4e00-\u9fff])"
+)
 #: Log-odds of a later name in a list.
 _LATER_IN_LIST = 1.0
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")

@@ -23,9 +23,9 @@ NOT_GIVEN = frozenset(
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+FUNCTION_SURNAMES = frozenset("代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
-HARDLY_SURNAMES = frozenset("要他和由同与应全都但相因将从及且况后为无能其可有原各该")
+HARDLY_SURNAMES = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
 _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"

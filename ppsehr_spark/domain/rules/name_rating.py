@@ -35,7 +35,7 @@ PRIOR = {
     "named": 1.5,
     "unit": -4.0,
     "unit (": -0.5,
-    "bed": -2.4,
+    "bed": -1.2,
     "title": 0.2,
     "after_title": -1.8,
     "verb": -5.5,

@@ -18,6 +18,7 @@ _COMPANION = re.compile(
     r"(?:[ ]?\([^()\n]{1,10}\))?(?:[、/和与及]|[ ]{1,4}(?=[\u4e00-\u9fff]{2,3}(?:[ \n。;,]|$)))"
 )
 _BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
+_LONE = 0.5
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
@@ -50,7 +51,19 @@ def find_companions(text: str, found: list[FoundName], reader: NameReader) -> li
                 added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
                 known.add(reading.start)
                 queue.append(added[-1])
+    added += _find_lone(text, [*found, *added], reader)
     return added + _find_between(text, [*found, *added], reader)
+
+
+def _find_lone(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
+    """``术者蓝/喻``: a surname alone, on the other side of a stroke from one that is certain."""
+    lone = []
+    for f in found:
+        mark, after = text[f.end : f.end + 1], text[f.end + 1 : f.end + 2]
+        if f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、"):
+            if after in reader.model.single and not is_hanzi(text, f.end + 2):
+                lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
+    return lone
 
 
 def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:

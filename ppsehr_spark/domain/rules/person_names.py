@@ -28,7 +28,7 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
+_SIMPLE_KIN_LEFT = frozenset("我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
@@ -192,6 +192,8 @@ class PersonNames:
             yield from self._read_after_role(text.text, hit, _UNLISTED)
 
     def _read_after_role(self, text: str, hit: Hit, doubt: float) -> Iterator[FoundName]:
+        if hit.value[-1] == "医" and text[hit.end : hit.end + 1] in ("师", "生"):
+            return
         is_spaced = text[hit.end : hit.end + 1] == " "
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
         if text[hit.end : hit.end + 1] == ":":
