@@ -46,7 +46,7 @@ class NameFields:
                     continue
                 gap = _AFTER_LABEL.match(plain, hit.end)
                 if gap is None and kind == "label":
-                    yield from self.rater.read_best(plain, hit.end, PRIOR["label"], "after_label")
+                    yield from self.rater.read_beyond(plain, hit, PRIOR["label"], "after_label")
                 elif gap:
                     prior = PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self.read_list(plain, gap.end(), prior, is_strict=kind == "label")

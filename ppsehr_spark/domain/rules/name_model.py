@@ -44,6 +44,7 @@ class NameModel:
         rows = context.lexicon("lexicons/surnames.tsv")
         self.common = frozenset(r[0] for r in rows if r[1] == "common")
         self.compound = frozenset(r[0] for r in rows if r[1] in ("compound", "japanese"))
+        self._japanese = frozenset(r[0] for r in rows if r[1] == "japanese")
         self._surname = {r[0]: _surname_cost(at, r[1]) for at, r in enumerate(rows, start=1)}
         self.single = frozenset(s for s in self._surname if len(s) == 1)
         self.surnames = self.single | self.compound
@@ -128,7 +129,7 @@ class NameModel:
         if text[start + 1] == "氏":
             is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
             return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
-        if size == 5 and text[start : start + 2] in self.compound:
+        if size == 5 and text[start : start + 2] in self._japanese:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
         elif text[start] in self.single and text[start + 1] in self.single and text[start] != text[start + 1]:

@@ -95,7 +95,10 @@ def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list
     for start in {f.end + 1 for f in certain if text[f.end : f.end + 1] in ("、", "/")} - starts:
         ends = (end for end in (start + 2, start + 3) if end + 1 in starts and text[end] in "、/")
         end = next(ends, None)
-        if end and text[start] in reader.model.common and all(is_hanzi(text, at) for at in range(start, end)):
+        if end is None:
+            continue
+        is_surname = text[start] in reader.model.common or (end == start + 3 and text[start] in reader.model.single)
+        if is_surname and all(is_hanzi(text, at) for at in range(start, end)):
             between.append(FoundName(start, end, _BETWEEN, "companion"))
     return between
 

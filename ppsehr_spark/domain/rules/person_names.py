@@ -242,7 +242,7 @@ class PersonNames:
                 is_inside = model.word_cost(text[start - 1 : start + 1]) is not None and is_hanzi(text, start - 1)
                 is_open = self.reader.is_open_left(text, start) and not is_inside
                 odds = reading.odds - 2.0 * (not is_open) - 4.5 * is_word - 4.0 * is_inside
-                yield rate(start, reading.end, odds - 4.0, "masked", cap=0.93)
+                yield rate(start, reading.end, odds - (3.2 if is_open else 4.0), "masked", cap=0.93)
                 return
 
     def _read_around_dot(self, text: NormalisedText, hit: Hit) -> Iterator[FoundName]:
