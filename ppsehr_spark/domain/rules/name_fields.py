@@ -16,7 +16,9 @@ from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
 #: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
-_PERSON_FIELD = re.compile(r"[人者员生](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?:[ ]{0,8}(?=[\u4e00-\u9fff])")
+_PERSON_FIELD = re.compile(
+    r"[人者员生师士](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?(?:\([\u4e00-\u9fff]{1,6}\))?:[ ]{0,8}(?=[\u4e00-\u9fff])"
+)
 #: Log-odds of a later name in a list.
 _LATER_IN_LIST = 1.0
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
@@ -44,7 +46,7 @@ class NameFields:
                     continue
                 gap = _AFTER_LABEL.match(plain, hit.end)
                 if gap is None and kind == "label":
-                    yield from self.rater.read_best(plain, hit.end, PRIOR["label"], "after_label")
+                    yield from self.rater.read_beyond(plain, hit, PRIOR["label"], "after_label")
                 elif gap:
                     prior = PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self.read_list(plain, gap.end(), prior, is_strict=kind == "label")

@@ -19,15 +19,15 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
-    "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
+    "部署局不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Those of them that given names hold as well: 谢有福, 李向东, 王为民.
 _ALSO_GIVEN = frozenset("有向为")
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+FUNCTION_SURNAMES = frozenset("代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
-HARDLY_SURNAMES = frozenset("要他和由同与应全都但相因将从及且况后为无能其可有原各该")
+HARDLY_SURNAMES = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
 _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
@@ -124,7 +124,8 @@ class NameReader:
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
-        self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
+        self._sounds = self.foreign.characters | {c[0] for c in self.foreign.components}
+        self.firsts = self.model.heads | self._sounds | _NICK
 
     def surname_length(self, text: str, at: int) -> int:
         """2 for a compound surname at ``at``, 1 for a single one, 0 for none."""
@@ -155,7 +156,7 @@ class NameReader:
             return None
         is_word = self.model.word_cost(run.group()) is not None and not self.surname_length(text, at)
         is_word = is_word or any(c in NOT_GIVEN for c in run.group()) or _PAIR_AT_END.search(run.group()) is not None
-        return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 2.0 * is_word, True, "unknown")
+        return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 4.0 * is_word, True, "unknown")
 
     def after_titled(self, text: str, at: int) -> int | None:
         """The place after ``王主任`` at ``at``: a surname with its title; None where none stands."""
@@ -299,7 +300,7 @@ class NameReader:
     def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
         """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
         first = text[at : at + 1]
-        if first not in self.model.heads and first not in self.foreign.characters and first not in _NICK:
+        if first not in self.firsts:
             return []
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
@@ -318,7 +319,7 @@ class NameReader:
         if first in _NICK and text[at + 1 : at + 2] in self.model.single:
             cost = _NICK_COST + self.model.name_cost(text, at + 1, at + 2, allows_lone=True)
             found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
-        if first in self.foreign.characters:
+        if first in self._sounds:
             costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
             costs = [
                 (e, c)

@@ -35,7 +35,7 @@ PRIOR = {
     "named": 1.5,
     "unit": -4.0,
     "unit (": -0.5,
-    "bed": -2.4,
+    "bed": -1.2,
     "title": 0.2,
     "after_title": -1.8,
     "verb": -5.5,
@@ -89,7 +89,7 @@ class NameRater:
             and self.reader.model.word_cost(text[reading.start + 1 : reading.end])
         ):
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
-        if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
+        if (rule in ("role", "after_label") or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
                 reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
             )
@@ -117,7 +117,9 @@ class NameRater:
         is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)
         return 1.0 if text[at] in _NO_PREPOSITIONS and is_place_of_noun else 6.0
 
-    def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Iterator[FoundName]:
+    def read_best(
+        self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None, takes_lone: bool = True
+    ) -> Iterator[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
         is_first = text[at : at + 1] in self.reader.firsts or (
             rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
@@ -128,7 +130,9 @@ class NameRater:
             return
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
-        allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
+        allows_lone = (
+            takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
+        )
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
         candidates += [spaced] if spaced else []
         given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
@@ -152,7 +156,8 @@ class NameRater:
         bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
         if bridge and bridge.end() > at:
             gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
-            yield from self.read_best(text, bridge.end(), prior + gain, rule)
+            is_open = text[bridge.end() - 1] != "("
+            yield from self.read_best(text, bridge.end(), prior + gain, rule, takes_lone=is_open)
 
     def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""

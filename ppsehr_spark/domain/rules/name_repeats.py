@@ -18,6 +18,7 @@ _COMPANION = re.compile(
     r"(?:[ ]?\([^()\n]{1,10}\))?(?:[、/和与及]|[ ]{1,4}(?=[\u4e00-\u9fff]{2,3}(?:[ \n。;,]|$)))"
 )
 _BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
+_LONE = 0.5
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
@@ -50,7 +51,19 @@ def find_companions(text: str, found: list[FoundName], reader: NameReader) -> li
                 added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
                 known.add(reading.start)
                 queue.append(added[-1])
+    added += _find_lone(text, [*found, *added], reader)
     return added + _find_between(text, [*found, *added], reader)
+
+
+def _find_lone(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
+    """``术者蓝/喻``: a surname alone, on the other side of a stroke from one that is certain."""
+    lone = []
+    for f in found:
+        mark, after = text[f.end : f.end + 1], text[f.end + 1 : f.end + 2]
+        if f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、"):
+            if after in reader.model.single and not is_hanzi(text, f.end + 2):
+                lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
+    return lone
 
 
 def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:
@@ -82,7 +95,10 @@ def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list
     for start in {f.end + 1 for f in certain if text[f.end : f.end + 1] in ("、", "/")} - starts:
         ends = (end for end in (start + 2, start + 3) if end + 1 in starts and text[end] in "、/")
         end = next(ends, None)
-        if end and text[start] in reader.model.common and all(is_hanzi(text, at) for at in range(start, end)):
+        if end is None:
+            continue
+        is_surname = text[start] in reader.model.common or (end == start + 3 and text[start] in reader.model.single)
+        if is_surname and all(is_hanzi(text, at) for at in range(start, end)):
             between.append(FoundName(start, end, _BETWEEN, "companion"))
     return between
 

@@ -29,7 +29,7 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
+_SIMPLE_KIN_LEFT = frozenset("我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
@@ -206,6 +206,8 @@ class PersonNames:
             yield from self._read_after_role(text.text, hit, _UNLISTED)
 
     def _read_after_role(self, text: str, hit: Hit, doubt: float) -> Iterator[FoundName]:
+        if hit.value[-1] == "医" and text[hit.end : hit.end + 1] in ("师", "生"):
+            return
         is_spaced = text[hit.end : hit.end + 1] == " "
         doubt -= _APPOSED * (text[hit.start - 1 : hit.start] == "(")
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
@@ -257,7 +259,7 @@ class PersonNames:
                 is_inside = model.word_cost(text[start - 1 : start + 1]) is not None and is_hanzi(text, start - 1)
                 is_open = self.reader.is_open_left(text, start) and not is_inside
                 odds = reading.odds - 2.0 * (not is_open) - 4.5 * is_word - 4.0 * is_inside
-                yield rate(start, reading.end, odds - 4.0, "masked", cap=0.93)
+                yield rate(start, reading.end, odds - (3.2 if is_open else 4.0), "masked", cap=0.93)
                 return
 
     def _read_around_dot(self, text: NormalisedText, hit: Hit) -> Iterator[FoundName]:
