@@ -55,7 +55,6 @@ _CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
 _A_FIELD = 4.0
 #: Adverbs that do not lead to a person as prepositions do.
 _NO_PREPOSITIONS = frozenset("应全相都")
-_BLANKS = re.compile(r"[ ]{0,2}")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
     r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
@@ -65,10 +64,11 @@ _FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
-def after_blanks(text: str, at: int) -> int:
-    """The place after at most two blanks at ``at``."""
-    gap = _BLANKS.match(text, at)
-    return gap.end() if gap else at
+def after_blanks(text: str, at: int, *, most: int = 2) -> int:
+    """The place after at most ``most`` blanks at ``at``."""
+    while text[at : at + 1] == " " and most:
+        at, most = at + 1, most - 1
+    return at
 
 
 class NameRater:

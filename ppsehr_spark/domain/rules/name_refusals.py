@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_mark
 from ppsehr_spark.domain.rules.name_found import FoundName
 
@@ -24,6 +25,7 @@ _PLACE_AFTER = re.compile(
     r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆|故居|温泉|山庄|"
     r"公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|购物|商场|超市|公证处|兄弟|世界杯|竞技|》"
 )
+_BARE_BRANDS = frozenset(["clause", "inside", "agent", "verb", "speech"])
 #: A dose behind a word, and stems of drug names (WHO, "The use of stems in the selection of INN", in Chinese).
 _DOSE = re.compile(
     r"[)\"]{0,2}[ ]{0,2}[0-9]{1,4}(?:\.[0-9]{1,3})?[ ]?(?:[mMkKuμ]?[gG](?![a-z])|m[lL]|M[lL]|I?U(?![a-z])|"
@@ -40,6 +42,15 @@ def is_drug(text: str, found: FoundName) -> bool:
         return False
     has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 1, len(text))) is not None
     return has_stem or _DOSE.match(text, found.end) is not None
+
+
+def is_brand(text: NormalisedText, found: FoundName) -> bool:
+    """``周大福``, ``康师傅``: a house that bears a name, or a part of it; a mark of persons makes it one."""
+    for hit in text.hits.get("NAME.brand", ()):
+        if hit.start <= found.start and found.end <= hit.end:
+            is_whole = hit.end == found.end
+            return not is_whole or (found.rule in _BARE_BRANDS and weigh_mark(text.text, found.end) == 0)
+    return False
 
 
 def is_eponym(text: str, found: FoundName) -> bool:

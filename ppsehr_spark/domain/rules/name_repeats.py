@@ -60,9 +60,9 @@ def _find_lone(text: str, found: list[FoundName], reader: NameReader) -> list[Fo
     lone = []
     for f in found:
         mark, after = text[f.end : f.end + 1], text[f.end + 1 : f.end + 2]
-        if f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、"):
-            if after in reader.model.single and not is_hanzi(text, f.end + 2):
-                lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
+        is_alone = f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、")
+        if is_alone and after in reader.model.single and not is_hanzi(text, f.end + 2):
+            lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
     return lone
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
-from ppsehr_spark.domain.rules.name_refusals import is_drug, is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 
 #: No name of a person holds these.
 _NO_NAME = re.compile(r"[\s0-9,.:;!?()]")
@@ -28,14 +29,15 @@ _LETTER = re.compile(r"[A-Za-zÀ-ÿ]")
 _NICK_HEADS = frozenset("小大老阿")
 
 
-def read_tag(text: str, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
-    """``TagReader.read_tag`` on normalised text."""
+def read_tag(note: NormalisedText, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
+    """``TagReader.read_tag``."""
+    text = note.text
     marked = reader.read_marked(text, start)
     end = marked.end if marked else _without_title(text, start, end, reader)
     found = FoundName(start, end, 0.0, "inside")
     if not marked and (_is_part(text, start, end) or _NO_NAME.search(text, start, end)):
         return None
-    if is_drug(text, found) or is_eponym(text, found) or is_place(text, found):
+    if is_drug(text, found) or is_eponym(text, found) or is_place(text, found) or is_brand(note, found):
         return None
     return start, end, _weigh_form(text, start, end, reader)
 

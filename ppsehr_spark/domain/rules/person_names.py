@@ -22,7 +22,7 @@ from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
-from ppsehr_spark.domain.rules.name_refusals import is_drug, is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
@@ -75,6 +75,7 @@ class PersonNames:
         eponyms = [row[0] for row in context.lexicon("lexicons/eponyms.tsv")]
         context.terms.add("NAME.eponym", eponyms)
         context.terms.add("NAME.negative", eponyms)  # also against what a tagger proposes
+        context.terms.add("NAME.brand", [row[0] for row in context.lexicon("lexicons/name_brands.tsv")])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
         context.terms.add("NAME.unit", ["科", "床"])
@@ -103,7 +104,7 @@ class PersonNames:
             return
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
-        found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
+        found = [f for f in found if self._is_kept(text.text, f, starts, eponyms) and not is_brand(text, f)]
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
@@ -113,7 +114,7 @@ class PersonNames:
 
     def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
         """``TagReader.read_tag``."""
-        return read_tag(text.text, start, end, self.reader)
+        return read_tag(text, start, end, self.reader)
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
