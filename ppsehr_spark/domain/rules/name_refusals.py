@@ -25,7 +25,7 @@ _PLACE_AFTER = re.compile(
     r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆|故居|温泉|山庄|"
     r"公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|购物|商场|超市|公证处|兄弟|世界杯|竞技|》"
 )
-_BARE_BRANDS = frozenset(["clause", "inside", "agent", "verb", "speech"])
+_BARE_BRANDS = frozenset(["clause", "inside", "agent"])
 #: A dose behind a word, and stems of drug names (WHO, "The use of stems in the selection of INN", in Chinese).
 _DOSE = re.compile(
     r"[)\"]{0,2}[ ]{0,2}[0-9]{1,4}(?:\.[0-9]{1,3})?[ ]?(?:[mMkKuμ]?[gG](?![a-z])|m[lL]|M[lL]|I?U(?![a-z])|"
