@@ -66,6 +66,7 @@ class RuleEngine:
         text = self.index.scan(normalise_text(note.text))
         tags = tagger.tag(text.text) if tagger and self.tag_weights else ()
         candidates = [span for category in self.categories.values() for span in self._find(category, text, note, tags)]
+        candidates = _without_yielding(candidates, self.categories)
         accepted = self._resolve(span for span in candidates if self._is_accepted(span))
         doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
         return self.tier_rules.assign(note, _add_where_free(accepted, doubtful))
@@ -160,6 +161,21 @@ def _read_tags(
             span = text.span(*read[:2], category, confidence=tag.probability, rule=f"{category}.tagger")
             heard.append(HeardTag(span, read[2]))
     return heard
+
+
+def _without_yielding(spans: list[Span], categories: dict[str, Category]) -> list[Span]:
+    """``spans`` without those that lie inside a sure span of a category that prevails over theirs."""
+    for category in categories.values():
+        if category.prevails_over:
+            sure = [s for s in spans if s.category == category.id and s.confidence >= category.prevails_from]
+            sure.sort(key=lambda s: s.start)
+            starts = [s.start for s in sure]
+            spans = [
+                s
+                for s in spans
+                if s.category not in category.prevails_over or not is_covered(starts, sure, s.start, s.end)
+            ]
+    return spans
 
 
 def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Span, ...]:

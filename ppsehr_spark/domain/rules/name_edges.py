@@ -11,7 +11,7 @@ import re
 _SEX = re.compile(
     r"[ ]{0,2}[,、(/|·;][ ]?(?:性别:?)?[男女](?=[,、;。)/|· \n0-9]|性|$|孩|婴)|"
     r"[ ]{1,4}[男女](?=性|[,、 /|]|[0-9]|$|\n)|"
-    r"[ ]{0,2}性别|[ ]{0,2}\([男女],"
+    r"[ ]{0,2}性别|[ ]{0,2}\([男女][, /]"
 )
 _SEX_AGE = re.compile(
     r"[ ,/]{1,2}[MF][ ,/]{1,2}[0-9]{1,3}|"
@@ -21,9 +21,18 @@ _AGE = re.compile(
     r"[ ]{0,2}[,、(/|][ ]?(?:年龄:?)?[0-9]{1,3}(?:岁|月龄|个月|天|[yY]\b)|[ ]{1,3}[0-9]{1,3}岁|现年[0-9]|,[0-9]{2}。"
 )
 _REACH = re.compile(
-    r"[ ]{0,3}[,、(:/|]?[ ]?(?:的)?(?:联系)?(?:电话|手机号?|微信|TEL|Tel|tel|QQ|手机)?(?:号码?)?[:为是]?[ ]{0,2}"
-    r"(?:\+?86[ \-]?)?(?:1[3-9][0-9*][0-9* \-]{7,}|\(?0[0-9]{2,3}\)?[ \-]?[0-9]{7}|[0-9]{3}\*{4}|QQ)"
+    r"[ ]{0,3}[,、(:/|]?[ ]?(?:的|留下?|预留)?"
+    r"(?:联系)?(?:电话|手机号?|微信|TEL|Tel|tel|QQ|手机)?(?:号码?)?[:为是]?[ ]{0,2}"
+    r"(?:\+?86[ \-]?)?(?:1[3-9][0-9*][0-9* \-]{7,}|\(?0[0-9]{2,3}\)?[ \-]?[0-9]{7}|[0-9]{3}\*{4}|QQ|"
+    r"(?:\+|00)[1-9][0-9]{0,2}[ \-]?[0-9(][0-9 ()\-]{5,})"
 )
+#: A department, a post or a kin term in brackets.
+_BRACKETED = re.compile(
+    r"[ ]?\([\u4e00-\u9fff]{0,8}(?:[科室部组]|中心|医院|主任|医师|医生|护士长?|教授|老师|同学|班长|组长|队长|经理|律师|"
+    r"会计|记者|主编|学院|大学|专业|系|学部|[0-9一二三四五六]班|籍|[省市县]人|[党会]员|书记|委员|干事|社工|志愿者|"
+    r"见习|实习|进修|规培|轮转|研究生|代)[,)]"
+)
+_BRACKETED_NEXT = re.compile(r"\([\u4e00-\u9fff]{2,8}\)[、,。;]")
 _IDENTITY = re.compile(
     r"[ ]{0,2}[,、(|/ ]?[ ]?(?:身份证|证件|ID[ :号]|住院号|门诊号|病案号|台胞证|护照|医保号|[1-9][0-9]{16}[0-9Xx])"
 )
@@ -67,24 +76,44 @@ _NATION = re.compile(
     r"白|傣|黎|畲|布依|柯尔克孜|锡伯|达斡尔|鄂温克|羌|纳西|佤|水|仫佬|土|撒拉)族"
 )
 _CALLED = re.compile(r"[ ]?\((?:化名|音译|艺名|笔名|网名|曾用名|原名|本名|英文名)[,:;) ]")
-_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
+_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}(?:[.、)][ ]{0,2}|[ ]{1,3})$")
 _TIME_STAMP, _BEHIND_TIME = re.compile(r"[0-9]{1,2}[:时][0-9]{2}分?[ ,]{0,2}$"), frozenset(" ,分0123456789")
-_COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
-_RIGHT = (
-    (_SEX_AGE, 11.0),
-    (_SEX, 8.0),
-    (_KIN_AFTER, 6.0),
-    (_AGE, 6.0),
-    (_PAIR, 5.0),
-    (_REACH, 6.0),
-    (_IDENTITY, 5.0),
-    (_SIGN, 5.0),
-    (_NATION, 6.0),
-    (_CALLED, 6.0),
-    (_COURSE, 4.0),
+#: When what ails the person began, where the person lives, the next of kin in the same list.
+_SINCE = re.compile(
+    r"[ ,]?(?:于)?(?:[0-9]{1,3}|[半数一二三四五六七八九十]{1,2})余?(?:小时|分钟|天|日|周|年|个?月)(?:余|多)?[前来]"
 )
-#: Marks to the right of a name, quick to rule out: most places have none of these characters next.
-FIRST_OF_MARKS = frozenset(" ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*收妈爸奶爷外家")
+_LIVES = re.compile(r",(?:现住|家住|住|来自|籍贯|原籍|系|[\u4e00-\u9fff]{2,6}[省市县州]|[\u4e00-\u9fff]{2,4}人[,。])")
+_NEXT_KIN = re.compile(
+    r"[、,](?:其)?(?:父亲?|母亲?|夫|妻子?|丈夫|子|女|儿子|女儿|兄|弟|姐|妹|外婆|奶奶|爷爷|女友|男友)"
+    r"[\u4e00-\u9fff]{2,3}(?:[、,。;) \n]|均|都)"
+)
+#: A number in the next column: an age.
+_COLUMN = re.compile(r"[ ]{1,4}[0-9]{1,3}(?:[ ]{1,4}[\u4e00-\u9fff]|岁|[ ]*\n)")
+_COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
+_DIGITS, _NUMERALS = "0123456789", "半数一二三四五六七八九十"
+#: Marks to the right of a name, with the characters that each may begin with, the surest first.
+_RIGHT = (
+    (_SEX_AGE, 11.0, " ,/、(|"),
+    (_SEX, 8.0, " ,、(/|·;"),
+    (_KIN_AFTER, 6.0, " (,"),
+    (_AGE, 6.0, " ,、(/|"),
+    (_PAIR, 5.0, "之夫父母伉妈爸奶爷外家"),
+    (_REACH, 6.0, " ,、(:/|留预电手微TtQ1+0*"),
+    (_IDENTITY, 5.0, " ,、(|/身I住" + _DIGITS),
+    (_SIGN, 5.0, " 签敬谨启手收"),
+    (_NATION, 6.0, " ,、("),
+    (_CALLED, 6.0, " ("),
+    (_COURSE, 4.0, " ,"),
+    (_BRACKETED, 5.0, " ("),
+    (_SINCE, 3.5, " ,于" + _DIGITS + _NUMERALS),
+    (_LIVES, 3.0, ","),
+    (_NEXT_KIN, 3.0, "、,"),
+    (_BRACKETED_NEXT, 2.0, "("),
+    (_COLUMN, 2.5, " "),
+)
+#: Quick to rule out: most places have none of these characters next.
+FIRST_OF_MARKS = frozenset(c for _, _, first in _RIGHT for c in first)
+_BY_FIRST = {c: tuple((p.match, w) for p, w, first in _RIGHT if c in first) for c in FIRST_OF_MARKS}
 #: Acts and speech to the right of a name, as quick to rule out.
 FIRST_OF_ACTS = frozenset(
     "诉代自主签在到来致一二三巡协陪搀查接换顶值及的家同拒否要表已看复汇补指认器送赶询告解交执核意副医护教大等先女与向为陈推报术微电手联"
@@ -92,17 +121,18 @@ FIRST_OF_ACTS = frozenset(
 )
 #: What stands behind the punctuation of every mark: one look rules out nearly all commas and blanks.
 _MAY_MARK = re.compile(
-    r"[^ ,、(:/|·;]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
+    r"[^ ,、(:/|·;]|,[\u4e00-\u9fff]{2,6}[人省市县州]|[ ]?\([\u4e00-\u9fff]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
     r"[男女性MF0-9+年联电手微TtQ身证I住门病台护医签敬谨启记系为是患其之的父母子夫妻儿女爱配家本姐弟兄妹哥孙外媳婿嫂朋同邻监侄亲祖奶爷长次老工"
-    r"孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(化音艺笔网曾原英]"
+    r"现住来籍原半数一二三四五六七八九十于孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
 )
 
 
 def weigh_mark(text: str, end: int) -> float:
     """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
-    if text[end : end + 1] in FIRST_OF_MARKS and _MAY_MARK.match(text, end):
-        for pattern, weight in _RIGHT:
-            if pattern.match(text, end):
+    marks = _BY_FIRST.get(text[end : end + 1])
+    if marks and _MAY_MARK.match(text, end):
+        for match, weight in marks:
+            if match(text, end):
                 return weight
     return 0.0
 

@@ -22,7 +22,8 @@ _CUE_BEFORE = re.compile(
     r"\b(?:partner|wife|husband|mother|father|son|daughter|nurse))[ :]{0,2}$"
 )
 _CUE_AFTER = re.compile(
-    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太)|"
+    r"[ ]?(?:医生|医师|教授|大夫|先生|女士|小姐|太太|老师|教练|同学|律师|经理|总监|姐|哥|"
+    r"总(?![共计体是数])|阿姨|叔叔|导演|队长)|"
     r"[ ]?\([\u4e00-\u9fff]{2,6}[,)]|[ ]?[,(/][ ]?[男女MF][,、 )]|[ ][男女][ ,]|[ ]?,?[您你]好|"
     r"[ ]?(?:接任|出任|担任|表示|说|认为|介绍|回复|汇报|签字|确认)"
 )
@@ -59,5 +60,6 @@ def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
         return True
     if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
         words = text[start:end].split(" ")
-        return len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
+        is_pinyin = len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
+        return is_pinyin or reader.is_person_before(text, start - 1)
     return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

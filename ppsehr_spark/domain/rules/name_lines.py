@@ -27,6 +27,14 @@ _LINE_END = re.compile(
 )
 _LINE_END_PRIOR = (-2.0, 0.0)
 _CLOSERS, _NO_TEXT = frozenset("。;)"), frozenset(["", "\n", ":"])
+#: ``乐乐妈：``, ``雨桐妈妈，``: how parents call each other.
+_PARENT = re.compile(
+    r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff]"
+    r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
+)
+_PARENT_PRIOR, _PET_ODDS, _PLAIN_WORD = 4.0, 2.0, 10.5
+#: Doubled characters that are no pet name.
+_KIN_DOUBLED = frozenset(f"{c}{c}" for c in "宝娃妈爸奶爷姐妹弟哥叔伯姑舅婆公太姨嫂")
 #: Log-odds that a clause begins with a foreign name, before a mark.
 _CLAUSE = -6.0
 _CELL_PRIOR = -1.0
@@ -46,6 +54,7 @@ class NameLines:
         """Signatures, line ends, cells, foreign names before a mark."""
         yield from self._find_signatures(text)
         yield from self._find_foreign(text)
+        yield from self._find_parents(text)
         if " " in text:
             yield from self._find_line_ends(text)
             yield from self._find_cells(text)
@@ -58,6 +67,17 @@ class NameLines:
             yield from (
                 rate(r.start, r.end, r.odds + _CLAUSE + weight, "clause_foreign") for r in readings if weight >= 5
             )
+
+    def _find_parents(self, text: str) -> Iterator[FoundName]:
+        """``乐乐妈：``, ``雨桐妈妈，``: a pet name or a given name before the word for a parent."""
+        for match in _PARENT.finditer(text):
+            pair = match.group()
+            given = None if pair in _KIN_DOUBLED else self.reader.read_given(text, match.start())
+            is_pet = pair[0] == pair[1] and self.reader.model.words.get(pair, 99.0) > _PLAIN_WORD
+            if is_pet and pair not in _KIN_DOUBLED:
+                yield rate(match.start(), match.end(), _PET_ODDS, "parent")
+            elif given:
+                yield rate(given.start, given.end, given.odds + _PARENT_PRIOR, "parent")
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:
         """A line that holds nothing but names, perhaps with a date: a signature."""
