@@ -15,7 +15,7 @@ from ppsehr_spark.domain.cascade import NoteCascade
 from ppsehr_spark.domain.identity import create_key, load_key
 from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
-from ppsehr_spark.tagging import open_tagger
+from ppsehr_spark.tagging import open_tagger, tagger_version
 from ray_actors.annotator import Annotator
 
 
@@ -34,7 +34,7 @@ def open_cascade(settings_json: str) -> NoteCascade:
     atexit.register(annotator.close)  # the engine may own processes that must not outlive this one
     budget = _Budget(annotator, settings.annotate.token_budget)
     rules, tagger = compile_rules(settings.files), open_tagger(settings.partition.tagger)
-    versions = {"tagger": settings.partition.tagger, **annotator.describe()}
+    versions = {"tagger": tagger_version(settings.partition.tagger), **annotator.describe()}
     return NoteCascade(rules, settings.partition, load_key(key_file), budget.ask, tagger, versions)
 
 

@@ -65,7 +65,7 @@ class PartitionSettings:
     Lengths are characters, ``unit_tokens`` tokens.
     """
 
-    tagger: str = "lac"
+    tagger: str = "crf"
     qwen_scope: str = "doubtful"
     max_segment_chars: int = 360
     overlap_chars: int = 40

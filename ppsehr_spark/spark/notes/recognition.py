@@ -25,7 +25,7 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
 from ppsehr_spark.spark.notes.rows import NOTE_COLUMNS, note_of, pack_rows, span_row
 from ppsehr_spark.spark.session import describe
-from ppsehr_spark.tagging import open_tagger
+from ppsehr_spark.tagging import open_tagger, tagger_version
 
 _CONTENT = pa.struct(
     [schemas.SEGMENTS.schema.field(n).with_nullable(True) for n in schemas.SEGMENTS.schema.names if n != "run_id"]
@@ -57,7 +57,7 @@ def recognise_notes(
         Counts: notes recognised, rows inserted and updated, new segments.
     """
     version = compile_rules(settings.files).knowledge_version
-    segmentation = settings.partial_hash(("partition",), ())
+    segmentation = f"{settings.partial_hash(('partition',), ())}.{tagger_version(settings.partition.tagger)}"
     notes = read_table(spark, lake, schemas.NOTES)
     rows = read_table(spark, lake, schemas.RULE_ANNOTATIONS).where(F.col("segmentation_version") == segmentation)
     todo = notes.join(rows.where(F.col("knowledge_version") == version).select(*_PLACE), _PLACE, "left_anti")
