@@ -163,7 +163,8 @@ class NameRater:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
         model = self.reader.model
         is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
-        if is_longer or self.reader.is_title(text[at - 1 : at + 1]):
+        is_longer |= self.reader.is_title(text[at - 1 : at + 1]) or self.reader.is_stop_before(text, at + 1, least=3)
+        if is_longer:
             return True
         cost = model.word_cost(text[at - 1 : at + 1])
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
