@@ -23,6 +23,7 @@ PRIOR = {
     "label ": 3.0,
     "label": 1.8,
     "weak_label:": 2.5,
+    "field:": 3.5,
     "weak_label ": -2.0,
     "kin": -1.5,
     "vague": -3.5,
