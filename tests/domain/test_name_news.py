@@ -61,6 +61,8 @@ def test_persons_of_chats_and_questions(text: str, names: list[str]) -> None:
         "予多西他赛（泰索帝）120mg静滴。",
         "比亚迪、宁德时代成交活跃。",
         "切尔西客场2比2战平对手。",
+        "2025中国·无锡国际马拉松今日鸣枪。",
+        "本组文·图由本报提供。",
     ],
 )
 def test_what_looks_like_a_person_in_the_news(text: str) -> None:
