@@ -58,10 +58,10 @@ _A_FIELD = 4.0
 _NO_PREPOSITIONS = frozenset("应全相都")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
-    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
-    r"[ ]{0,2}(?P<quoted>[\"'(])?"
+    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"“]))?(?P<equal>[为是])?"
+    r"[ ]{0,2}(?P<quoted>[\"'“‘「『(])?"
 )
-_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
+_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
