@@ -54,7 +54,7 @@ class NameFields:
     def find_fields(self, text: NormalisedText) -> Iterator[FoundName]:
         """A field whose name ends in a word for persons."""
         for match in _PERSON_FIELD.finditer(text.text):
-            yield from self.read_list(text.text, match.end(), PRIOR["weak_label:"], is_strict=False)
+            yield from self.read_list(text.text, match.end(), PRIOR["field:"], is_strict=False)
 
     def read_list(self, text: str, at: int, prior: float, *, is_strict: bool) -> Iterator[FoundName]:
         """A name and, separated by 、 or /, its companions."""

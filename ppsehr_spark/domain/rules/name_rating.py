@@ -23,23 +23,24 @@ PRIOR = {
     "label ": 3.0,
     "label": 1.8,
     "weak_label:": 2.5,
+    "field:": 3.5,
     "weak_label ": -2.0,
-    "kin": -1.5,
+    "kin": -1.0,
     "vague": -3.5,
-    "kin1": -2.8,
-    "role": -0.8,
-    "role ": -2.0,
-    "role (": -3.0,
+    "kin1": -2.2,
+    "role": -0.3,
+    "role ": -1.5,
+    "role (": -2.0,
     "role:": 1.0,
-    "agent": -4.0,
+    "agent": -3.5,
     "named": 1.5,
-    "unit": -4.0,
-    "unit (": -0.5,
+    "unit": -3.2,
+    "unit (": 0.0,
     "bed": -1.2,
     "title": 0.2,
-    "after_title": -1.8,
-    "verb": -5.5,
-    "speech": -3.0,
+    "after_title": -1.4,
+    "verb": -4.5,
+    "speech": -2.5,
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
@@ -57,10 +58,10 @@ _A_FIELD = 4.0
 _NO_PREPOSITIONS = frozenset("应全相都")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
-    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
-    r"[ ]{0,2}(?P<quoted>[\"'(])?"
+    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"“]))?(?P<equal>[为是])?"
+    r"[ ]{0,2}(?P<quoted>[\"'“‘「『(])?"
 )
-_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
+_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
@@ -163,7 +164,8 @@ class NameRater:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
         model = self.reader.model
         is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
-        if is_longer or self.reader.is_title(text[at - 1 : at + 1]):
+        is_longer |= self.reader.is_title(text[at - 1 : at + 1]) or self.reader.is_stop_before(text, at + 1, least=3)
+        if is_longer:
             return True
         cost = model.word_cost(text[at - 1 : at + 1])
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
