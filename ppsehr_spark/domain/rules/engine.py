@@ -15,7 +15,7 @@ from functools import lru_cache
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
 from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
 from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext
-from ppsehr_spark.domain.rules.patterns import compile_lexicon, compile_pattern
+from ppsehr_spark.domain.rules.patterns import PatternSet, compile_lexicon, compile_pattern
 from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
 from ppsehr_spark.domain.tagging import Tag, Tagger, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
@@ -23,7 +23,7 @@ from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
 
 #: Changes with the Python grammars, so that stored annotations know which code found them.
-RULES_VERSION = "4"
+RULES_VERSION = "5"
 _DECIDED_BY = ("qwen", "person")
 #: Conf files that decide what is found; surrogate lists decide only what replaces it.
 _KNOWLEDGE = ("categories/", "lexicons/", "tiers")
@@ -66,6 +66,8 @@ class RuleEngine:
         text = self.index.scan(normalise_text(note.text))
         tags = tagger.tag(text.text) if tagger and self.tag_weights else ()
         candidates = [span for category in self.categories.values() for span in self._find(category, text, note, tags)]
+        if not candidates:
+            return ()
         accepted = self._resolve(span for span in candidates if self._is_accepted(span))
         doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
         return self.tier_rules.assign(note, _add_where_free(accepted, doubtful))
@@ -73,6 +75,8 @@ class RuleEngine:
     def finalise(self, note: Note, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Accepted spans without overlaps; tiers decided by a model or a person stay, all others are assigned anew."""
         accepted = self._resolve(span for span in spans if self._is_accepted(span))
+        if not accepted:
+            return ()
         decided = {(s.start, s.end, s.category): s for s in accepted if s.tier_rule.startswith(_DECIDED_BY)}
         tiered = self.tier_rules.assign(note, accepted)
         return tuple(decided.get((s.start, s.end, s.category), s) for s in tiered)
@@ -96,8 +100,8 @@ class RuleEngine:
         if weights:
             found = weigh_tags(found, _read_tags(category.id, text, tags, weights), weights=weights)
         found = [span for span in found if span.confidence >= category.doubt_from]
-        shields = longest(text.hits.get(f"{category.id}.negative", ()))
-        if not found or not shields:
+        shields = longest(text.hits.get(f"{category.id}.negative", ())) if found else ()
+        if not shields:
             return found
         ranges = [Hit(*text.origin(hit.start, hit.end), hit.value) for hit in shields]
         starts = [hit.start for hit in ranges]
@@ -142,7 +146,9 @@ def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
     context.terms.add(f"{category.id}.negative", category.negative_terms)
     grammars = [GRAMMARS[name](context) for name in category.recognisers]
     patterns = [compile_pattern(raw, category=category.id) for raw in category.patterns]
-    return (*grammars, *patterns, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
+    if patterns:
+        grammars.append(PatternSet(patterns, terms=context.terms))
+    return (*grammars, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
 
 
 def _read_tags(category: str, text: NormalisedText, tags: Sequence[Tag], weights: TagWeights) -> list[Span]:

@@ -7,26 +7,29 @@ Keys of ``[[pattern]]``: id, regex (group ``span`` marks the span), confidence; 
 ``window`` (characters before the match, default 12), ``context_confidence`` (with a context word),
 ``not_context`` (words before the match that forbid it), ``validator`` (name in ``validators``),
 ``validated_confidence`` (when the validator holds), ``is_validator_required``, ``needs`` (one of these words
-must occur in the text), ``min_digits`` (the text must hold a number of so many digits) and ``min_word`` (a run of so
-many letters, digits or underscores): these only save time.
+must occur in the text), ``min_digits`` (the text must hold a number of so many digits that is no plain date) and
+``min_word`` (a run of so many letters, digits or underscores): these only save time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import NormalisedText, normalise_pattern, normalise_term
 from ppsehr_spark.domain.rules.grammars import GrammarContext
+from ppsehr_spark.domain.rules.terms import TermRegistry
 from ppsehr_spark.domain.rules.validators import VALIDATORS
 from ppsehr_spark.errors import ConfigurationError
 
 #: Characters around a number of ``min_digits`` in which its pattern is looked for (label, country code, extension).
 _BEFORE_NUMBER = 48
 _AFTER_NUMBER = 32
+#: The list of the words that patterns need.
+_NEEDED = "pattern.needs"
 _PATTERN_KEYS = {
     "id", "regex", "confidence", "context", "window", "context_confidence", "not_context", "validator",
     "validated_confidence", "is_validator_required", "needs", "min_digits", "min_word",
@@ -53,19 +56,8 @@ class PatternRecogniser:
     min_digits: int
     min_word: int
 
-    def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
-        """Every match that context and validator allow; texts that cannot hold one are not searched."""
-        return self._search(text) if self._may_occur(text) else ()
-
-    def _may_occur(self, text: NormalisedText) -> bool:
-        if text.longest_number < self.min_digits or text.longest_word < self.min_word:
-            return False
-        for word in self.needs:
-            if word in text.text:
-                return True
-        return not self.needs
-
-    def _search(self, text: NormalisedText) -> Iterator[Span]:
+    def find(self, text: NormalisedText) -> Iterator[Span]:
+        """Every match that context and validator allow."""
         for first, last in self._regions(text):
             for match in self.regex.finditer(text.text, first, last):
                 start, end = match.span(self.group)
@@ -100,6 +92,33 @@ class PatternRecogniser:
         confidence = self.validated_confidence if is_valid else self.confidence
         has_context = self.context is not None and self.context.search(before) is not None
         return max(confidence, self.context_confidence) if has_context else confidence
+
+
+class PatternSet:
+    """The patterns of one category; asks only those that the numbers and words of a text admit.
+
+    The words of ``needs`` are terms of the one automaton, so that a text is not searched for each of them.
+    """
+
+    def __init__(self, patterns: Sequence[PatternRecogniser], *, terms: TermRegistry) -> None:
+        self._patterns = tuple(patterns)
+        self._limits = tuple(max((getattr(p, key) for p in patterns), default=0) for key in ("min_digits", "min_word"))
+        self._admitted: dict[tuple[int, int], tuple[PatternRecogniser, ...]] = {}
+        terms.add(_NEEDED, [word for pattern in patterns for word in pattern.needs])
+
+    def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
+        """The matches of all patterns, pattern by pattern."""
+        words = {hit.value for hit in text.hits.get(_NEEDED, ())}
+        for pattern in self._admit(text.longest_number, text.longest_word):
+            if not pattern.needs or not words.isdisjoint(pattern.needs):
+                yield from pattern.find(text)
+
+    def _admit(self, n_digits: int, n_letters: int) -> tuple[PatternRecogniser, ...]:
+        key = min(n_digits, self._limits[0]), min(n_letters, self._limits[1])
+        if key not in self._admitted:
+            admitted = (p for p in self._patterns if p.min_digits <= key[0] and p.min_word <= key[1])
+            self._admitted[key] = tuple(admitted)
+        return self._admitted[key]
 
 
 @dataclass(frozen=True)

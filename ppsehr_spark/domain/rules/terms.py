@@ -7,6 +7,7 @@ Must not know: what a list means; grammars read their hits by list name. Referen
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -27,11 +28,12 @@ class TermIndex:
 
     def scan(self, text: NormalisedText) -> NormalisedText:
         """The same text with its hits per list, overlapping ones included, in order of their end."""
-        found: dict[str, list[Hit]] = {}
+        found: defaultdict[str, list[Hit]] = defaultdict(list)
+        owners, make = self.owners, Hit._make
         for start, end, at in self.automaton.find_overlapping(text.text) if self.automaton else ():
-            for name, value in self.owners[at]:
-                found.setdefault(name, []).append(Hit(start, end, value))
-        return replace(text, hits=found)
+            for name, value in owners[at]:
+                found[name].append(make((start, end, value)))
+        return replace(text, hits=dict(found))
 
 
 class TermRegistry:
