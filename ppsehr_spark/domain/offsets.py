@@ -64,7 +64,6 @@ class NormalisedText:
         hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
         numbers: start, end and digits of every number of five digits or more that is no date, separators not counted.
         longest_number: digits in the longest of them.
-        longest_word: letters, digits and underscores in the longest run of five or more.
     """
 
     original: str
@@ -73,7 +72,6 @@ class NormalisedText:
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
     numbers: tuple[tuple[int, int, int], ...] = ()
     longest_number: int = 0
-    longest_word: int = 0
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The original range of the normalised range ``[start, end)``, ``end > start``."""
@@ -104,8 +102,7 @@ def normalise_text(text: str) -> NormalisedText:
         [(*m.span(), _count_digits(m.group())) for m in _NUMBER.finditer(folded) if not _is_date(m.group())]
     )
     longest = max([digits for _, _, digits in numbers], default=0)
-    word = max(map(len, _LATIN_WORD.findall(folded)), default=0)
-    return NormalisedText(text, folded, positions, {}, numbers, longest, word)
+    return NormalisedText(text, folded, positions, {}, numbers, longest)
 
 
 def _fold(text: str, marked: set[str]) -> str:
@@ -165,7 +162,6 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
 
 _SEPARATORS = re.compile(r"[ \-.·_~]+")
 _NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
-_LATIN_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
 
 
 _DATE = re.compile(r"(?:19|20)[0-9]{2}([\-. ])[01]?[0-9]\1[0-3]?[0-9](?:[ \-][0-2]?[0-9])?$")

@@ -166,11 +166,15 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
+        readings = [
+            (r, weigh_right(text, r.end))
+            for r in self.reader.read_ends(text, at, is_foreign_too=False)
+            if text[r.end - 1] not in _PLACE_END and not self._sounds_foreign(text, r, _SURELY)
+        ]
+        if not any(r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS for r, right in readings):
+            return
         left = self._weigh_before(text, at)
-        for r in self.reader.read_ends(text, at):
-            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, _SURELY):
-                continue
-            right = weigh_right(text, r.end)
+        for r, right in readings:
             if r.form == "nick" and left < _AFTER_WORD:
                 continue
             if not (r.is_bounded or right or (left > _AFTER_WORD and r.end - at == 3) or r.end - at == 3):

@@ -41,6 +41,8 @@ class NameLines:
         self._foreign = re.compile(
             rf"[{sounds}](?<![\u4e00-\u9fff·](?s:.))[{sounds}]{{2,8}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])"
         )
+        gaps = (rf"(?<=[{sounds}]{{3}}{'[ ,、(/|]' * n}.)" for n in range(5))
+        self._after_foreign = re.compile(rf"[男女1](?:{'|'.join(gaps)})")
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Signatures, line ends, cells, foreign names before a mark."""
@@ -52,7 +54,7 @@ class NameLines:
 
     def _find_foreign(self, text: str) -> Iterator[FoundName]:
         """``娜仁图雅，女``: a run that sounds foreign, closed by a sex, an age or a number to call."""
-        for match in self._foreign.finditer(text):
+        for match in self._foreign.finditer(text) if self._after_foreign.search(text) else ():
             weight = weigh_right(text, match.end())
             readings = [r for r in self.reader.read_ends(text, match.start()) if r.end == match.end()]
             yield from (

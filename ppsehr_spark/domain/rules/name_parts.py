@@ -255,7 +255,9 @@ class NameReader:
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)
 
-    def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
+    def read_ends(
+        self, text: str, at: int, *, allows_lone: bool = False, is_foreign_too: bool = True
+    ) -> list[NameReading]:
         """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
         first = text[at : at + 1]
         if first not in self.model.heads and first not in self.foreign.characters and first not in _NICK:
@@ -277,7 +279,7 @@ class NameReader:
         if first in _NICK and text[at + 1 : at + 2] in self.model.single:
             cost = _NICK_COST + self.model.name_cost(text, at + 1, at + 2, allows_lone=True)
             found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
-        if first in self.foreign.characters:
+        if is_foreign_too and first in self.foreign.characters:
             costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
             costs = [(e, c) for e, c in costs if e - at >= 3 or (e == stop and text[at:e] in self.foreign.components)]
             found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in costs]

@@ -54,7 +54,7 @@ class PatternRecogniser:
     is_validator_required: bool
     needs: tuple[str, ...]
     min_digits: int
-    min_word: int
+    word: re.Pattern[str] | None
 
     def find(self, text: NormalisedText) -> Iterator[Span]:
         """Every match that context and validator allow."""
@@ -95,30 +95,24 @@ class PatternRecogniser:
 
 
 class PatternSet:
-    """The patterns of one category; asks only those that the numbers and words of a text admit.
+    """The patterns of one category; asks only those that the numbers and the words of a text admit.
 
     The words of ``needs`` are terms of the one automaton, so that a text is not searched for each of them.
     """
 
     def __init__(self, patterns: Sequence[PatternRecogniser], *, terms: TermRegistry) -> None:
-        self._patterns = tuple(patterns)
-        self._limits = tuple(max((getattr(p, key) for p in patterns), default=0) for key in ("min_digits", "min_word"))
-        self._admitted: dict[tuple[int, int], tuple[PatternRecogniser, ...]] = {}
+        most = max((pattern.min_digits for pattern in patterns), default=0)
+        self._admitted = [tuple(p for p in patterns if p.min_digits <= n_digits) for n_digits in range(most + 1)]
         terms.add(_NEEDED, [word for pattern in patterns for word in pattern.needs])
 
     def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
         """The matches of all patterns, pattern by pattern."""
         words = {hit.value for hit in text.hits.get(_NEEDED, ())}
-        for pattern in self._admit(text.longest_number, text.longest_word):
-            if not pattern.needs or not words.isdisjoint(pattern.needs):
+        for pattern in self._admitted[min(text.longest_number, len(self._admitted) - 1)]:
+            if pattern.needs and words.isdisjoint(pattern.needs):
+                continue
+            if pattern.word is None or pattern.word.search(text.text):
                 yield from pattern.find(text)
-
-    def _admit(self, n_digits: int, n_letters: int) -> tuple[PatternRecogniser, ...]:
-        key = min(n_digits, self._limits[0]), min(n_letters, self._limits[1])
-        if key not in self._admitted:
-            admitted = (p for p in self._patterns if p.min_digits <= key[0] and p.min_word <= key[1])
-            self._admitted[key] = tuple(admitted)
-        return self._admitted[key]
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         validated_confidence=float(raw.get("validated_confidence", confidence)),
         is_validator_required=bool(raw.get("is_validator_required", False)),
         needs=tuple(normalise_term(word) for word in raw.get("needs", ())), min_digits=int(raw.get("min_digits", 0)),
-        min_word=int(raw.get("min_word", 0)),
+        word=re.compile(rf"[A-Za-z0-9_]{{{int(raw['min_word'])}}}") if "min_word" in raw else None,
     )  # fmt: skip
 
 

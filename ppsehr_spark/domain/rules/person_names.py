@@ -8,7 +8,7 @@ Must not know: other categories. Reference: annotation guideline v1, row NAME. W
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
@@ -28,10 +28,12 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+_FIRST_OF_GAPS = frozenset(" (:]")
 #: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
-_PERSON_FIELD = re.compile(r"[人者员生](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?:[ ]{0,8}(?=[\u4e00-\u9fff])")
+_PERSON_FIELD = re.compile(
+    r":(?:(?<=[\u4e00-\u9fff][人者员生]:)|(?<=[\u4e00-\u9fff][人者员生][0-9一二三甲乙]:))[ ]{0,8}(?=[\u4e00-\u9fff])"
+)
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
-_BLANKS = re.compile(r"[ ]{0,2}")
 _SIMPLE_KIN_LEFT = frozenset("其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 _KIN_IN_FIELD = re.compile(
     r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|"
@@ -180,7 +182,7 @@ class PersonNames:
             for hit in longest(text.hits.get(f"NAME.{kind}", ())):
                 if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
                     continue
-                gap = _AFTER_LABEL.match(plain, hit.end)
+                gap = _AFTER_LABEL.match(plain, hit.end) if plain[hit.end : hit.end + 1] in _FIRST_OF_GAPS else None
                 if gap is None and kind == "label":
                     yield from self._read_best(plain, hit.end, _PRIOR["label"], "after_label")
                 elif gap:
@@ -229,13 +231,21 @@ class PersonNames:
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
         is_spaced, is_short = text[hit.start - 1 : hit.start] == " ", len(hit.value) == 1
-        if is_short and (is_spaced or not self._ends_short(text, hit)):
+        if is_short and (is_spaced or not self._may_take_short(text, hit) or not self._ends_short(text, hit)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
+
+    def _may_take_short(self, text: str, hit: Hit) -> bool:
+        """False where no surname stands before a title of one character that asks for one."""
+        model = self.reader.model
+        is_surname = (
+            text[hit.start - 1 : hit.start] in model.common or text[hit.start - 2 : hit.start] in model.compound
+        )
+        return is_surname or hit.value in _KIN_TITLES
 
     def _ends_short(self, text: str, hit: Hit) -> bool:
         """True when a title of one character is a word of its own; 老 also ends names (``胡老三``)."""
@@ -288,12 +298,12 @@ class PersonNames:
         else:
             yield from self._read_best(text, hit.end, _PRIOR["unit"], "unit")
 
-    def _read_best(self, text: str, at: int, prior: float, rule: str) -> Iterator[FoundName]:
+    def _read_best(self, text: str, at: int, prior: float, rule: str) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely."""
         if text[at : at + 1] not in self.reader.firsts or self._runs_on(text, at):
-            return
+            return ()
         if prior <= _FAINT and self._begins_a_word(text, at):
-            return
+            return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
         allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
@@ -301,7 +311,7 @@ class PersonNames:
         candidates += [spaced] if spaced else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self._rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
-        yield from sorted(found, key=lambda f: -f.confidence)[:1]
+        return sorted(found, key=lambda f: -f.confidence)[:1]
 
     def _doubt_form(self, text: str, reading: NameReading, rule: str) -> float:
         """What a surname alone, or a name only heard and not composed, costs beyond its own form."""
@@ -382,5 +392,6 @@ def _after(text: str, hit: Hit) -> int:
 
 
 def _after_mark(text: str, at: int) -> int:
-    gap = _BLANKS.match(text, at)
-    return gap.end() if gap else at
+    if text[at : at + 1] != " ":
+        return at
+    return at + 2 if text[at + 1 : at + 2] == " " else at + 1
