@@ -28,8 +28,8 @@ _KEYCAP = "\ufe0f\u20e3"
 _LOOK_ALIKE_DIGITS = str.maketrans("OoОоΟοIl|ІⅠ", "00000011111")
 #: Begins with the letter, the rarer of the two, so that digits cost nothing.
 _LETTER_BY_DIGIT = re.compile(r"[OoОоΟοIl|ІⅠ](?:(?<=[0-9].)|(?=[0-9]))")
-#: Letters between digits, or in a run as long as a phone number that is mostly digits.
-_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoОоΟοIl|ІⅠ]+(?=[0-9])|(?<![A-Za-z0-9])[0-9OoIl|]{11}(?![A-Za-z0-9])")
+#: Letters in a run as long as a phone or identity number that is mostly digits, or between digits.
+_LOOK_ALIKE = re.compile(r"(?<![A-Za-z0-9|])[0-9OoОоΟοIl|ІⅠ]{11,18}(?![A-Za-z0-9|])|(?<=[0-9])[OoОоΟοIlІⅠ]+(?=[0-9])")
 #: Circled, raised and negative circled digits stand for themselves (list marks, powers) unless as many as in a number.
 _RINGED = "⓪①②③④⑤⑥⑦⑧⑨⓿❶❷❸❹❺❻❼❽❾⁰¹²³⁴⁵⁶⁷⁸⁹"
 _RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
@@ -116,10 +116,14 @@ def _fold(text: str, marked: set[str]) -> str:
 
 
 def _read_look_alikes(run: re.Match[str]) -> str:
-    """The run in digits; a long one only where letters are few, for it may be a word."""
+    """The run in digits; a long one only where letters are few, for it may be a word.
+
+    A bar is a digit in a run as long as a number; elsewhere it parts the cells of a table.
+    """
     text = run.group()
-    is_word = len(text) == 11 and sum(character.isdigit() for character in text) < 7
-    return text if is_word else text.translate(_LOOK_ALIKE_DIGITS)
+    is_word = len(text) >= 11 and sum(character.isdigit() for character in text) < 7
+    is_barred = "|" in text and len(text) not in (11, 18)
+    return text if is_word or is_barred else text.translate(_LOOK_ALIKE_DIGITS)
 
 
 def fold_characters(text: str, *, is_upper: bool = False) -> str:
