@@ -29,6 +29,9 @@ class Category:
         name: Chinese name.
         enabled: switched-off categories are neither looked for nor protected.
         priority: higher wins where spans of two categories overlap.
+        prevails_over: categories whose spans yield where they lie inside a sure span of this one, whatever their
+            priority (a town inside a name after a label).
+        prevails_from: confidence from which a span of this category is that sure.
         is_tiered: spans carry a tier 1-3.
         is_direct_identifier: counts for the note leak rate.
         accept_at: confidence in [0, 1] from which a span is final without a model.
@@ -49,6 +52,8 @@ class Category:
     name: str
     enabled: bool = True
     priority: int = 0
+    prevails_over: tuple[str, ...] = ()
+    prevails_from: float = 1.0
     is_tiered: bool = False
     is_direct_identifier: bool = False
     accept_at: float = 0.5
@@ -68,7 +73,7 @@ _KEYS = {
     "id": str, "name": str, "enabled": bool, "priority": int, "is_tiered": bool, "is_direct_identifier": bool,
     "accept_at": float, "doubt_from": float, "doubt_to": float, "surrogate": str, "prompt": dict,
     "recognisers": list, "pattern": list, "lexicon": list, "negative_terms": list,
-    "model_tasks": list, "tagger": dict,
+    "model_tasks": list, "tagger": dict, "prevails_over": list, "prevails_from": float,
 }  # fmt: skip
 
 

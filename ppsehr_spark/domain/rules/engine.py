@@ -68,6 +68,7 @@ class RuleEngine:
         candidates = [span for category in self.categories.values() for span in self._find(category, text, note, tags)]
         if not candidates:
             return ()
+        candidates = _without_yielding(candidates, self.categories)
         accepted = self._resolve(span for span in candidates if self._is_accepted(span))
         doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
         return self.tier_rules.assign(note, _add_where_free(accepted, doubtful))
@@ -158,6 +159,21 @@ def _read_tags(category: str, text: NormalisedText, tags: Sequence[Tag], weights
         for tag in tags
         if tag.label == weights.label and tag.end - tag.start <= weights.max_chars
     ]
+
+
+def _without_yielding(spans: list[Span], categories: dict[str, Category]) -> list[Span]:
+    """``spans`` without those that lie inside a sure span of a category that prevails over theirs."""
+    for category in categories.values():
+        if category.prevails_over:
+            sure = [s for s in spans if s.category == category.id and s.confidence >= category.prevails_from]
+            sure.sort(key=lambda s: s.start)
+            starts = [s.start for s in sure]
+            spans = [
+                s
+                for s in spans
+                if s.category not in category.prevails_over or not is_covered(starts, sure, s.start, s.end)
+            ]
+    return spans
 
 
 def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Span, ...]:

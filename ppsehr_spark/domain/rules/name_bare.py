@@ -15,7 +15,7 @@ from ppsehr_spark.domain.rules.name_model import WINDOW, hanzi_end, hanzi_start,
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
-_CLAUSE = -6.0
+_CLAUSE = -5.0
 _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.
@@ -23,7 +23,7 @@ _LEAST_AT_CLAUSE, _LEAST_INSIDE, _MOST_ACTS = 4.0, 2.0, 4.5
 _NEVER, _SURELY = -99.0, 99.0
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
-_SPEAKER = 4.0
+_SPEAKER, _RARE_SPEAKER, _MID_SPEAKER = 4.0, 2.5, 2.0
 _CLEARLY_HAN = 6.0
 _WORD, _RARE = 12.0, 99.0
 #: A speaker who speaks again within so many characters.
@@ -57,9 +57,12 @@ class BareNames:
         model = reader.model
         marked = frozenset(s[0] for s in model.surnames)
         heads, common = "".join(sorted(marked | _NICK_HEADS)), "".join(sorted(model.common - FUNCTION_SURNAMES))
+        rare = "".join(sorted(model.single - model.common - _NO_HEADS - FUNCTION_SURNAMES))
+        given = "".join(sorted(model.given))
         self._site = re.compile(
             rf"[{heads}](?:(?<![\u4e00-\u9fff·](?s:.))(?=[\u4e00-\u9fff])|"
-            rf"(?<=[{common}])(?=[{''.join(sorted(model.given))}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
+            rf"(?<=[{rare}])(?=[{given}][{given}])|"
+            rf"(?<=[{common}])(?=[{given}])|(?<=[{''.join(sorted(_NICK_HEADS))}])(?=[{common}]))"
         )
         self._heads = marked
         self._likely = marked - _NO_HEADS | _NICK_HEADS
@@ -135,7 +138,10 @@ class BareNames:
         right, left = weigh_right(text, end), weigh_left(text, at)
         if text[end : end + 1] == ":":
             again = _speaks_again(text, at, end)
-            right = max(right, _SPEAKER + again) if left > 0 or again else right
+            speaker = _SPEAKER if text[at] in self.reader.model.common else _RARE_SPEAKER
+            is_mid = text[at] in self.reader.model.common and text[at - 1] in _SENTENCE_END
+            speaker = speaker if left > 0 or again else _MID_SPEAKER * is_mid
+            right = max(right, speaker + again)
         is_foreign = reading.form == "foreign"
         is_sound = is_foreign or reading.odds < sound or self._sounds_foreign(text, reading, sound)
         is_composed = is_foreign and self.reader.foreign.is_composed(text, at, end)

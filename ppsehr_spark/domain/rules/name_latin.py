@@ -59,5 +59,6 @@ def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:
         return True
     if text[start - 1 : start] == "(" and text[end : end + 1] == ")":
         words = text[start:end].split(" ")
-        return len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
+        is_pinyin = len(words) > 1 and any(_ONE_SYLLABLE.match(word) for word in words)
+        return is_pinyin or reader.is_person_before(text, start - 1)
     return reader.is_person_before(text, start) or text[start - 1 : start] == "叫"

@@ -21,13 +21,18 @@ _LONGEST_WORD = 4
 _TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
+#: A word that is often a name costs as much more when it is one.
+_WORD_AS_NAME = -0.5
 _LONE_COST = 2.6
 _DOUBLE_COST = 0.7
 _MARRIED_COST = 6.0
 _TRIPLE_COST = 18.0
 _DOUBTFUL = 4.0
+#: Surnames of Viet Nam, whose women bear 氏 between surname and given name (``阮氏梅``).
+_WITH_MIDDLE, _MIDDLE_COST = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢"), 8.0
 _CLAN_COST = 2.0
-_RARE_GIVEN = 0.35
+#: Every listed character has a floor of three: a name uses it, but hardly so often.
+_FLOOR, _RARE_GIVEN = 2.5, 0.15
 _NEVER_GIVEN = 17.0
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
 
@@ -50,6 +55,7 @@ class NameModel:
         compound = {r[0] for r in rows if r[1] == "compound"}
         self.words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
         self.words = {w: c for w, c in self.words.items() if w[:2] not in compound}
+        self.name_words = frozenset(w for row in context.lexicon("lexicons/name_words.tsv") for w in row[0].split(" "))
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
             self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
@@ -110,13 +116,18 @@ class NameModel:
             if given == 0:
                 cost = min(cost, surname + _LONE_COST) if allows_lone else cost
             elif given <= 2:
-                cost = min(cost, surname + _LENGTH_COST[given] + self._given_cost(text[start + width : end]))
+                cost = min(cost, surname + _LENGTH_COST[given] + self.given_cost(text[start + width : end]))
+        if size == 2 and text[start:end] in self.name_words:
+            cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
         return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
         size, surname = end - start, self._surname
         cost = math.inf
+        if text[start + 1] == "氏":
+            is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
+            return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
         if size == 5 and text[start : start + 2] in self.compound:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
@@ -126,10 +137,11 @@ class NameModel:
                 cost = pair + _CLAN_COST
             elif size == 4:
                 given = text[start + 2 : end]
-                cost = pair + _MARRIED_COST + self._given_cost(given) + _DOUBTFUL * (given in self.words)
+                cost = pair + _MARRIED_COST + self.given_cost(given) + _DOUBTFUL * (given in self.words)
         return cost
 
-    def _given_cost(self, given: str) -> float:
+    def given_cost(self, given: str) -> float:
+        """Cost of ``given`` as the given name of one or two characters."""
         if any(c in self._never for c in given):
             return _NEVER_GIVEN * len(given)
         if len(given) == 1:
@@ -169,4 +181,4 @@ def _given_rows(context: GrammarContext) -> Iterable[tuple[str, ...]]:
 
 
 def _given_cost(per_ten_thousand: float) -> float:
-    return -math.log((per_ten_thousand + _RARE_GIVEN) / 10_000)
+    return -math.log((max(per_ten_thousand - _FLOOR, 0.0) + _RARE_GIVEN) / 10_000)

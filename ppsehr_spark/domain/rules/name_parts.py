@@ -18,14 +18,14 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
-    "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是有因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
+    "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+FUNCTION_SURNAMES = frozenset("代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
-HARDLY_SURNAMES = frozenset("和由同与应全都但相因将从及且况后为无能其可有原各该")
+HARDLY_SURNAMES = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
 _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
@@ -33,6 +33,7 @@ _MASK = re.compile(
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _LATIN_FIELD = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
+_SPACED_TWO = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?=[ ]{{2}}|[ ]*\n)")
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
 #: Words after which a name has ended.
 _FOLLOW = re.compile(
@@ -47,7 +48,11 @@ _FOLLOW = re.compile(
     r"抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|"
     r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
     r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早|出席|主演|执导|现身|"
-    r"亮相|夺冠|率领|参演|公布|合作|联手|记得|扑出|上门|则|便)"
+    r"留|转|答|辞|主持|去世|病故|当选|就任|出任|递|亮相|夺冠|率领|参演|公布|合作|联手|记得|扑出|上门|则|便)"
+)
+#: What a person does, of characters that transliterate as well.
+_ACT_AFTER_DOTTED = re.compile(
+    r"代[述诉签办]|提供|陪[同护伴诊]|签[名字署]|主[诉动持刀]|自[述诉行]|与[\u4e00-\u9fff]|和[\u4e00-\u9fff]{2}"
 )
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
@@ -60,7 +65,12 @@ _NEXT_NAME = 2.0
 _JOINS = frozenset("和与及向由对从于在")
 _PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
-_VERB_TAILS, _VERB_TAIL = frozenset("行示予加讲交收开打报听写带来测量抽换"), 4.0
+_VERB_TAILS = frozenset(
+    "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
+    "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
+    "订签批准查审评判罚捐赠持获赢输负败"
+)
+_VERB_TAIL = 5.0
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
@@ -72,6 +82,8 @@ _TAIL_OF_WORD = 4.0
 _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
+#: What a given name without its surname costs beside kin.
+_GIVEN_COST = 6.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
@@ -197,10 +209,16 @@ class NameReader:
         while (low := hanzi_start(text, dot, WINDOW)) > 0 and text[low - 1] == "·" and end - low < _LONGEST_DOTTED:
             dot = low - 1
         start = self.dotted_start(text, dot)
-        return NameReading(start, end, _FORM_ODDS["dotted"], True, "dotted") if start < dot else None
+        is_whole = (
+            start < dot
+            and self.foreign.dotted_end(text[:end], start, self.ends_dotted, self.model.ordinary_from) == end
+        )
+        return NameReading(start, end, _FORM_ODDS["dotted"], True, "dotted") if is_whole else None
 
     def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
+        if _ACT_AFTER_DOTTED.match(text, at):
+            return True
         pair = text[at : at + 2]
         word = self.model.word_cost(pair) if len(pair) == 2 and is_hanzi(text, at + 1) else None
         if pair[:1] in self.foreign.characters:
@@ -255,6 +273,17 @@ class NameReader:
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)
 
+    def read_given(self, text: str, at: int) -> NameReading | None:
+        """A given name of two characters alone at ``at``, where a word for kin admits one (``儿子叫国栋``)."""
+        end, given = at + 2, text[at : at + 2]
+        is_given = given not in self.model.words and any(c in self.model.given for c in given)
+        if hanzi_end(text, at, 2) < end or not is_given or any(c in NOT_GIVEN for c in given):
+            return None
+        stop = hanzi_end(text, at, WINDOW)
+        rest = self.model.ordinary_from(text, at, stop)
+        odds = rest[0] - self.model.given_cost(given) - _GIVEN_COST - rest[2]
+        return self._rate_right(text, at, end, odds, "given")
+
     def read_ends(
         self, text: str, at: int, *, allows_lone: bool = False, is_foreign_too: bool = True
     ) -> list[NameReading]:
@@ -281,7 +310,11 @@ class NameReader:
             found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
         if is_foreign_too and first in self.foreign.characters:
             costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
-            costs = [(e, c) for e, c in costs if e - at >= 3 or (e == stop and text[at:e] in self.foreign.components)]
+            costs = [
+                (e, c)
+                for e, c in costs
+                if e - at >= 3 or ((e == stop or self.is_followed(text, e)) and text[at:e] in self.foreign.components)
+            ]
             found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in costs]
         return found
 
@@ -324,6 +357,8 @@ class NameReader:
     def read_spaced(self, text: str, at: int) -> NameReading | None:
         """``张 三``: a short name padded with blanks on a form."""
         match = _SPACED.match(text, at) if self.surname_length(text, at) == 1 else None
+        if match and match.group()[-1] in NOT_GIVEN:  # the label of the next field
+            match = _SPACED_TWO.match(text, at)
         if match is None or any(c in NOT_GIVEN for c in match.group()[1:]):
             return None
         return NameReading(at, match.end(), _FORM_ODDS["spaced"], True, "spaced")

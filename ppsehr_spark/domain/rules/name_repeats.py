@@ -14,13 +14,17 @@ from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
 from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
 
 _COMPANION = re.compile(
-    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?[、/和与及]"
+    r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?"
+    r"(?:[ ]?\([^()\n]{1,10}\))?(?:[、/和与及]|[ ]{1,4}(?=[\u4e00-\u9fff]{2,3}(?:[ \n。;,]|$)))"
 )
 _BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
+_LONE = 0.5
 _MOST_COMPANIONS = 60
 _MOST_NAMES = 200
 _CERTAIN, _SURE = 0.85, 0.75
 _AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
+#: A whole item of a list of names needs little of its own form.
+_ENDS_ITEM, _ITEM = frozenset(["、", "。", ";", ",", "(", "\n", ""]), 0.0
 _ORDINARY = 13.0
 _GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
@@ -47,7 +51,19 @@ def find_companions(text: str, found: list[FoundName], reader: NameReader) -> li
                 added.append(FoundName(reading.start, reading.end, 0.85, "companion"))
                 known.add(reading.start)
                 queue.append(added[-1])
+    added += _find_lone(text, [*found, *added], reader)
     return added + _find_between(text, [*found, *added], reader)
+
+
+def _find_lone(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
+    """``术者蓝/喻``: a surname alone, on the other side of a stroke from one that is certain."""
+    lone = []
+    for f in found:
+        mark, after = text[f.end : f.end + 1], text[f.end + 1 : f.end + 2]
+        if f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、"):
+            if after in reader.model.single and not is_hanzi(text, f.end + 2):
+                lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
+    return lone
 
 
 def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:
@@ -55,8 +71,11 @@ def _read_next(text: str, end: int, reader: NameReader) -> NameReading | None:
     if gap is None and text[end : end + 1] not in reader.model.heads:
         return None
     reading = reader.read_right(text, gap.end() if gap else end)
+    if reading is None or not reading.is_bounded:
+        return None
     least = _AFTER_NAME if gap is None else _AFTER_AND if text[gap.end() - 1] in "和与及" else _AFTER_MARK
-    return reading if reading and reading.is_bounded and reading.odds >= least else None
+    is_item = gap is not None and text[gap.end() - 1] == "、" and text[reading.end : reading.end + 1] in _ENDS_ITEM
+    return reading if reading.odds >= (_ITEM if is_item else least) else None
 
 
 def _read_previous(text: str, start: int, reader: NameReader) -> NameReading | None:

@@ -1,0 +1,178 @@
+"""How sure a reading is at its place: prior of the place, form of the name, what stands to its right.
+
+Knows: what each place speaks for a name (log-odds) and what a reading there gains or loses. Must not know: which word
+made the place. Reference: annotation guideline v1, row NAME.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ppsehr_spark.domain.offsets import Hit
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_right
+from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_model import is_hanzi
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
+
+#: What a name only heard after a preposition costs: clubs and places stand there as well.
+_ONLY_HEARD = 3.0
+#: Log-odds that a name stands there, before its own form is read.
+PRIOR = {
+    "label:": 5.0,
+    "label ": 3.0,
+    "label": 1.8,
+    "weak_label:": 2.5,
+    "weak_label ": -2.0,
+    "kin": -1.5,
+    "vague": -3.5,
+    "kin1": -2.8,
+    "role": -0.8,
+    "role ": -2.0,
+    "role (": -3.0,
+    "role:": 1.0,
+    "agent": -4.0,
+    "named": 1.5,
+    "unit": -4.0,
+    "unit (": -0.5,
+    "bed": -1.2,
+    "title": 0.2,
+    "after_title": -1.8,
+    "verb": -5.5,
+    "speech": -3.0,
+}
+_TAKES_LONE = ("role", "after_label", "after_title", "named")
+_TAKES_GIVEN = ("kin", "kin1", "named")
+_MOST_RIGHT = 4.5
+_FAINT = -2.5
+_COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
+_STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
+#: Surnames that are adverbs before a verb (``其母曾足月产``).
+_ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
+_ADVERB = 3.0
+_CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
+#: A surname alone before a colon: the cue and it are a field (``麻醉史：``).
+_A_FIELD = 4.0
+#: Adverbs that do not lead to a person as prepositions do.
+_NO_PREPOSITIONS = frozenset("应全相都")
+_BLANKS = re.compile(r"[ ]{0,2}")
+#: What may stand between a word for a person and the name.
+_BRIDGE = re.compile(
+    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
+    r"[ ]{0,2}(?P<quoted>[\"'(])?"
+)
+_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
+_BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
+
+
+def after_blanks(text: str, at: int) -> int:
+    """The place after at most two blanks at ``at``."""
+    gap = _BLANKS.match(text, at)
+    return gap.end() if gap else at
+
+
+class NameRater:
+    """Rates readings at places; every question looks at a bounded number of characters."""
+
+    def __init__(self, reader: NameReader) -> None:
+        self.reader = reader
+
+    def rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
+        """A reading with its prior and with what stands to its right."""
+        is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        right = weigh_right(text, reading.end)
+        odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
+        is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
+        if (
+            is_adverb
+            and text[reading.start : reading.end] not in self.reader.model.name_words
+            and self.reader.model.word_cost(text[reading.start + 1 : reading.end])
+        ):
+            odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
+        if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
+            odds += _CLOSED_ROLE + _LAST_ON_LINE * (
+                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
+            )
+        is_preposition = text[reading.start] in HARDLY_SURNAMES or (
+            text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded
+        )
+        is_preposition = (
+            is_preposition and right == 0 and text[reading.start : reading.end] not in self.reader.model.name_words
+        )
+        odds -= _A_FIELD * (reading.form == "lone" and text[reading.end : reading.end + 1] == ":")
+        odds -= _PREPOSITION * (reading.form == "han" and is_preposition and prior < 0)
+        return rate(reading.start, reading.end, odds, rule, cap=cap)
+
+    def rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
+        surname = text[reading.start] if reading.form == "lone" else ""
+        hardly = self._doubt_lone(text, reading.start) if surname and surname in HARDLY_SURNAMES else 0.0
+        is_function = surname != "" and surname in FUNCTION_SURNAMES and is_hanzi(text, reading.start - 1)
+        odds = reading.odds + prior - 1.0 * is_function - hardly
+        return rate(reading.start, reading.end, odds, rule)
+
+    def _doubt_lone(self, text: str, at: int) -> float:
+        """What a word that is hardly a surname costs before a title: less in a field, or where no adverb stands."""
+        if text[at - 1 : at] == ":":
+            return 0.5
+        is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)
+        return 1.0 if text[at] in _NO_PREPOSITIONS and is_place_of_noun else 6.0
+
+    def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Iterator[FoundName]:
+        """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
+        is_first = text[at : at + 1] in self.reader.firsts or (
+            rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
+        )
+        if not is_first or self._runs_on(text, at, cue, rule):
+            return
+        if prior <= _FAINT and self._begins_a_word(text, at):
+            return
+        marked = self.reader.read_marked(text, at)
+        spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
+        allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
+        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
+        candidates += [spaced] if spaced else []
+        given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
+        candidates += [given] if given else []
+        candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
+        found = [self.rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
+        yield from sorted(found, key=lambda f: -f.confidence)[:1]
+
+    def _doubt_form(self, text: str, reading: NameReading, rule: str) -> float:
+        """What a surname alone, or a name only heard and not composed, costs beyond its own form."""
+        if reading.form == "lone":
+            return 1.5
+        is_heard = rule == "agent" and reading.form == "foreign" and not weigh_right(text, reading.end)
+        is_composed = is_heard and self.reader.foreign.is_composed(text, reading.start, reading.end)
+        return _ONLY_HEARD * (is_heard and not is_composed)
+
+    def read_beyond(self, text: str, cue: Hit, prior: float, rule: str) -> Iterator[FoundName]:
+        """The reading after ``cue`` and, where ``叫``, ``为`` or a quotation mark follows it, the one behind that."""
+        at = after_blanks(text, cue.end)
+        yield from self.read_best(text, at, prior, rule, cue=cue)
+        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
+        if bridge and bridge.end() > at:
+            gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
+            yield from self.read_best(text, bridge.end(), prior + gain, rule)
+
+    def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
+        """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
+        model = self.reader.model
+        cost = model.word_cost(text[at - 1 : at + 1])
+        is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
+        if cost is None or cost > (_ANY_WORD if is_short else _COMMON_WORD):
+            return False
+        if cue is None or len(cue.value) < 2 or cue.end != at:
+            return True
+        across = model.ordinary_from(text, cue.start, at - 1)[0] + cost
+        return across <= model.single_cost(text[cue.start : at]) + model.single_cost(text[at])
+
+    def _begins_a_word(self, text: str, at: int) -> bool:
+        """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
+        model = self.reader.model
+        if (
+            text[at : at + 2] in model.name_words
+            or min(model.words.get(text[at:end], 99.0) for end in (at + 2, at + 3)) > _LESS_COMMON
+        ):
+            return False
+        ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
+        return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)
