@@ -9,6 +9,7 @@ from experts in risk analysis", Risk Analysis 19, 1999).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from ppsehr_spark.errors import ConfigurationError
 
 #: Probabilities are held off 0 and 1 by this much, so that no single judge is ever certain.
 _EDGE = 1e-3
+_EVEN = 0.5
+_SAID = {"str": "str", "int": "int", "float": "float", "tuple[str, ...]": "list"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,19 @@ class Tagger(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HeardTag:
+    """A tag as a span of the original text, as the grammar of its category reads it.
+
+    Attributes:
+        span: ``confidence`` is the tagger's probability.
+        form: log-odds of the range's own form and edges, 0 where no grammar looked.
+    """
+
+    span: Span
+    form: float = 0.0
+
+
 @dataclass(frozen=True)
 class TagWeights:
     """The ``[tagger]`` table of a category file.
@@ -49,11 +65,14 @@ class TagWeights:
     Attributes:
         label: the tagger's label for this category (``PER``).
         max_chars: a longer tag is no name of this kind.
-        alone_intercept, alone_tag: log-odds of a range that the tagger alone proposes:
-            ``alone_intercept + alone_tag * logit(probability)``.
+        alone_intercept, alone_tag, alone_form: log-odds of a range that the tagger alone proposes:
+            ``alone_intercept + alone_tag * logit(probability) + alone_form * form``.
         intercept, rule, tag: log-odds of a range that a rule proposes too:
-            ``intercept + rule * logit(confidence) + tag * logit(probability)``.
-        unseen: probability assumed where a rule proposes and the tagger does not.
+            ``intercept + rule * logit(confidence) + tag * logit(probability)``; a probability below one half
+            adds nothing.
+        clash: taken off, times its logit, where the tagger is surer of another range that overlaps.
+        silent: taken off where a rule of ``prose`` proposes what the tagger does not think the likeliest reading.
+        prose: rules that read running text, where the tagger is at home and its silence counts.
         keep_from: a rule at least this sure stays as it is, whatever the tagger says.
     """
 
@@ -61,10 +80,13 @@ class TagWeights:
     max_chars: int
     alone_intercept: float
     alone_tag: float
+    alone_form: float
     intercept: float
     rule: float
     tag: float
-    unseen: float
+    clash: float
+    silent: float
+    prose: tuple[str, ...]
     keep_from: float
 
 
@@ -84,43 +106,72 @@ def read_weights(raw: Mapping[str, Any], *, file: str) -> TagWeights | None:
     values: dict[str, Any] = {}
     for key, kind in kinds.items():
         value = raw[key]
-        is_right = isinstance(value, str) if kind == "str" else isinstance(value, int | float)
-        if not is_right or isinstance(value, bool):
-            raise ConfigurationError("CATEGORY_FILE", file=file, key=f"tagger.{key}", hint=f"must be {kind}")
-        values[key] = float(value) if kind == "float" else value
+        if not _is_of_kind(value, kind):
+            raise ConfigurationError("CATEGORY_FILE", file=file, key=f"tagger.{key}", hint=f"must be {_SAID[kind]}")
+        values[key] = float(value) if kind == "float" else tuple(value) if isinstance(value, list) else value
     return TagWeights(**values)
 
 
-def weigh_tags(spans: Iterable[Span], tags: Iterable[Span], *, weights: TagWeights) -> list[Span]:
+def _is_of_kind(value: object, kind: str) -> bool:
+    if kind == "str":
+        return isinstance(value, str)
+    if kind == "tuple[str, ...]":
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def weigh_tags(spans: Iterable[Span], tags: Iterable[HeardTag], *, weights: TagWeights) -> list[Span]:
     """One confidence for every range that rules, the tagger or both propose.
 
     Args:
         spans: what the rules propose for one category, overlaps allowed.
-        tags: the tagger's ranges as spans of the same category; ``confidence`` is the posterior probability.
+        tags: the tagger's ranges.
         weights: of the category.
 
     Returns:
         The rules' spans with their new confidence (source ``rule+tagger`` where both saw the range), and the
-        tagger's other ranges (source ``tagger``).
+        tagger's other ranges (source ``tagger``) that overlap no sure rule.
     """
-    heard = {(tag.start, tag.end): tag for tag in tags}
-    weighed = [_weigh_rule(span, heard.get((span.start, span.end)), weights) for span in spans]
+    heard: dict[tuple[int, int], HeardTag] = {}
+    for tag in sorted(tags, key=lambda tag: tag.span.confidence):
+        heard[tag.span.start, tag.span.end] = tag
+    rivals = _Ranges(tag.span for tag in heard.values() if tag.span.confidence > _EVEN)
+    weighed = [_weigh_rule(span, heard.get((span.start, span.end)), rivals, weights) for span in spans]
     proposed = {(span.start, span.end) for span in weighed}
-    alone = [_weigh_alone(tag, weights) for place, tag in heard.items() if place not in proposed]
-    return weighed + alone
+    sure = _Ranges(span for span in weighed if span.confidence >= weights.keep_from)
+    alone = (tag for place, tag in heard.items() if place not in proposed)
+    return weighed + [_weigh_alone(tag, weights) for tag in alone if not sure.over(tag.span)]
 
 
-def _weigh_rule(span: Span, tag: Span | None, weights: TagWeights) -> Span:
+class _Ranges:
+    """Spans of bounded length, asked for those that overlap a given one."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = sorted(spans, key=lambda span: span.start)
+        self._starts = [span.start for span in self._spans]
+        self._longest = max((span.end - span.start for span in self._spans), default=0)
+
+    def over(self, span: Span) -> list[Span]:
+        """Those that share a character with ``span``."""
+        first = bisect_left(self._starts, span.start - self._longest)
+        last = bisect_left(self._starts, span.end)
+        return [other for other in self._spans[first:last] if other.overlaps(span)]
+
+
+def _weigh_rule(span: Span, tag: HeardTag | None, rivals: _Ranges, weights: TagWeights) -> Span:
     if span.confidence >= weights.keep_from:
         return span if tag is None else replace(span, source="rule+tagger")
-    probability = weights.unseen if tag is None else tag.confidence
-    odds = weights.intercept + weights.rule * _logit(span.confidence) + weights.tag * _logit(probability)
+    probability = 0.0 if tag is None else tag.span.confidence
+    odds = weights.intercept + weights.rule * _logit(span.confidence) + weights.tag * _logit(max(probability, _EVEN))
+    if probability <= _EVEN:
+        rival = max((other.confidence for other in rivals.over(span)), default=_EVEN)
+        odds -= weights.clash * _logit(rival) + weights.silent * (span.rule in weights.prose)
     return replace(span, confidence=_squash(odds), source="rule" if tag is None else "rule+tagger")
 
 
-def _weigh_alone(tag: Span, weights: TagWeights) -> Span:
-    odds = weights.alone_intercept + weights.alone_tag * _logit(tag.confidence)
-    return replace(tag, confidence=_squash(odds), source="tagger")
+def _weigh_alone(tag: HeardTag, weights: TagWeights) -> Span:
+    odds = weights.alone_intercept + weights.alone_tag * _logit(tag.span.confidence) + weights.alone_form * tag.form
+    return replace(tag.span, confidence=_squash(odds), source="tagger")
 
 
 def _logit(probability: float) -> float:

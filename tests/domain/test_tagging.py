@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from ppsehr_spark.config import read_conf_files
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.rules import RuleEngine, compile_rules
-from ppsehr_spark.domain.tagging import Tag, TagWeights, read_weights, weigh_tags
+from ppsehr_spark.domain.tagging import HeardTag, Tag, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.errors import ConfigurationError
 
-_TABLE = {
-    "label": "PER", "max_chars": 6, "alone_intercept": -1.0, "alone_tag": 1.0, "intercept": 0.5, "rule": 1.0,
-    "tag": 0.5, "unseen": 0.1, "keep_from": 0.9,
+_TABLE: dict[str, Any] = {
+    "label": "PER", "max_chars": 6, "alone_intercept": -1.0, "alone_tag": 1.0, "alone_form": 0.0, "intercept": 0.5,
+    "rule": 1.0, "tag": 0.5, "clash": 1.0, "silent": 2.0, "prose": ["NAME.x"], "keep_from": 0.9,
 }  # fmt: skip
 _WEIGHTS = TagWeights(**_TABLE)
 
@@ -48,8 +49,12 @@ def _engine(**changes: float | str) -> RuleEngine:
     return compile_rules({**files, "categories/NAME.toml": name + "\n[tagger]\n" + "\n".join(lines) + "\n"})
 
 
-def _span(confidence: float, source: str = "rule") -> Span:
-    return Span(3, 6, "NAME", source=source, confidence=confidence, rule="NAME.x")
+def _span(confidence: float, *, rule: str = "NAME.x", start: int = 3) -> Span:
+    return Span(start, 6, "NAME", confidence=confidence, rule=rule)
+
+
+def _heard(probability: float, *, start: int = 3, form: float = 0.0) -> HeardTag:
+    return HeardTag(_span(probability, rule="NAME.tagger", start=start), form)
 
 
 def _logit(p: float) -> float:
@@ -61,36 +66,56 @@ def _squash(x: float) -> float:
 
 
 def test_both_voices_are_pooled() -> None:
-    (found,) = weigh_tags([_span(0.6)], [_span(0.8)], weights=_WEIGHTS)
+    (found,) = weigh_tags([_span(0.6)], [_heard(0.8)], weights=_WEIGHTS)
     assert found.confidence == pytest.approx(_squash(0.5 + _logit(0.6) + 0.5 * _logit(0.8)), abs=1e-4)
     assert (found.source, found.rule) == ("rule+tagger", "NAME.x")
 
 
-def test_a_rule_that_the_tagger_does_not_see_loses() -> None:
+def test_silence_counts_where_the_tagger_is_at_home() -> None:
     (found,) = weigh_tags([_span(0.6)], [], weights=_WEIGHTS)
-    assert found.confidence == pytest.approx(_squash(0.5 + _logit(0.6) + 0.5 * _logit(0.1)), abs=1e-4)
-    assert found.confidence < 0.6 and found.source == "rule"
+    assert found.confidence == pytest.approx(_squash(0.5 + _logit(0.6) - 2.0), abs=1e-4)
+    assert found.source == "rule"
+    (other,) = weigh_tags([_span(0.6, rule="NAME.label")], [], weights=_WEIGHTS)
+    assert other.confidence == pytest.approx(_squash(0.5 + _logit(0.6)), abs=1e-4)
+
+
+def test_another_range_that_the_tagger_is_sure_of_counts_against_a_rule() -> None:
+    rule, _ = weigh_tags([_span(0.6, rule="NAME.label")], [_heard(0.8, start=4)], weights=_WEIGHTS)
+    assert rule.confidence == pytest.approx(_squash(0.5 + _logit(0.6) - _logit(0.8)), abs=1e-4)
+    rule, _ = weigh_tags([_span(0.6, rule="NAME.label")], [_heard(0.3, start=4)], weights=_WEIGHTS)
+    assert rule.confidence == pytest.approx(_squash(0.5 + _logit(0.6)), abs=1e-4)
 
 
 def test_a_sure_rule_is_not_talked_out_of_it() -> None:
-    (found,) = weigh_tags([_span(0.95)], [], weights=_WEIGHTS)
-    assert found == _span(0.95)
+    assert weigh_tags([_span(0.95)], [], weights=_WEIGHTS) == [_span(0.95)]
+    assert weigh_tags([_span(0.95)], [_heard(0.999, start=4)], weights=_WEIGHTS) == [_span(0.95)]
 
 
 def test_the_tagger_alone_proposes() -> None:
-    (found,) = weigh_tags([], [_span(0.95)], weights=_WEIGHTS)
+    (found,) = weigh_tags([], [_heard(0.95)], weights=_WEIGHTS)
     assert found.confidence == pytest.approx(_squash(-1.0 + _logit(0.95)), abs=1e-4)
     assert found.source == "tagger"
 
 
+def test_the_form_of_a_name_speaks_for_a_tag() -> None:
+    weights = replace(_WEIGHTS, alone_form=0.5)
+    (found,) = weigh_tags([], [_heard(0.95, form=-3.0)], weights=weights)
+    assert found.confidence == pytest.approx(_squash(-1.0 + _logit(0.95) - 1.5), abs=1e-4)
+
+
 def test_a_certain_tag_stays_finite() -> None:
-    (found,) = weigh_tags([], [_span(1.0)], weights=_WEIGHTS)
+    (found,) = weigh_tags([], [_heard(1.0)], weights=_WEIGHTS)
     assert 0.5 < found.confidence < 1.0
 
 
 @pytest.mark.parametrize(
     ("change", "key"),
-    [({"label": 3}, "tagger.label"), ({"rule": "much"}, "tagger.rule"), ({"rules": 1.0}, "tagger.rules")],
+    [
+        ({"label": 3}, "tagger.label"),
+        ({"rule": "much"}, "tagger.rule"),
+        ({"rules": 1.0}, "tagger.rules"),
+        ({"prose": [1]}, "tagger.prose"),
+    ],
 )
 def test_a_wrong_table_is_refused_by_key(change: dict[str, object], key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -128,3 +153,42 @@ def test_preparing_shows_the_tagger_what_it_will_read() -> None:
     engine.prepare([Note("a", "患者：发热"), Note("b", "咳嗽")], tagger)
     assert tagger.seen == ["患者:发热", "咳嗽"]
     engine.prepare([Note("a", "发热")], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "tagged", "name"),
+    [
+        ("听说秦教授也来了。", "秦教授", "秦"),
+        ("大家都听裘总的。", "裘总", "裘"),
+        ("片中郝思源打了个电话。", "郝思源", "郝思源"),
+        ("她把票给了婷婷。", "婷婷", "婷婷"),
+        ("赛后Howard很高兴。", "Howard", "Howard"),
+    ],
+)
+def test_the_grammar_takes_the_title_off_a_tag(text: str, tagged: str, name: str) -> None:
+    spans = compile_rules(read_conf_files()).propose(Note("n", text), ListedTagger((tagged,), 0.995))
+    assert name in [text[s.start : s.end] for s in spans if s.category == "NAME" and s.confidence >= 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "tagged"),
+    [
+        ("查体：霍夫曼征阴性。", "霍夫曼"),
+        ("甄氏评分8分。", "甄氏"),
+        ("验证码：840317，请勿告知。", "840317"),
+        ("送到广林集团门口。", "广林"),
+        ("三例均服达格列净。", "达格"),
+    ],
+)
+def test_what_is_no_person_stays_none_whatever_the_tagger_says(text: str, tagged: str) -> None:
+    spans = compile_rules(read_conf_files()).propose(Note("n", text), ListedTagger((tagged,), 0.9))
+    assert not [s for s in spans if s.category == "NAME" and s.confidence >= 0.5]
+
+
+def test_a_place_in_doubt_is_confirmed_and_no_place_is_added() -> None:
+    weights = compile_rules(read_conf_files()).tag_weights["ADDRESS"]
+    (sure,) = weigh_tags([_span(0.45)], [_heard(0.98)], weights=weights)
+    (half,) = weigh_tags([_span(0.45)], [_heard(0.6)], weights=weights)
+    (alone,) = weigh_tags([], [_heard(0.999)], weights=weights)
+    assert weights.label == "LOC"
+    assert sure.confidence >= 0.5 > half.confidence > 0.35 > alone.confidence

@@ -14,10 +14,10 @@ from functools import lru_cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
 from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
-from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext
+from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext, TagReader
 from ppsehr_spark.domain.rules.patterns import PatternSet, compile_lexicon, compile_pattern
 from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
-from ppsehr_spark.domain.tagging import Tag, Tagger, TagWeights, read_weights, weigh_tags
+from ppsehr_spark.domain.tagging import HeardTag, Tag, Tagger, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
@@ -99,7 +99,8 @@ class RuleEngine:
         found = [span for recogniser in self.recognisers[category.id] for span in recogniser.find(text, note)]
         weights = self.tag_weights.get(category.id) if tags else None
         if weights:
-            found = weigh_tags(found, _read_tags(category.id, text, tags, weights), weights=weights)
+            heard = _read_tags(category.id, text, tags, weights, self.recognisers[category.id])
+            found = weigh_tags(found, heard, weights=weights)
         found = [span for span in found if span.confidence >= category.doubt_from]
         shields = longest(text.hits.get(f"{category.id}.negative", ())) if found else ()
         if not shields:
@@ -152,13 +153,20 @@ def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
     return (*grammars, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
 
 
-def _read_tags(category: str, text: NormalisedText, tags: Sequence[Tag], weights: TagWeights) -> list[Span]:
-    """The tagger's readings of one category as spans of the original text."""
-    return [
-        text.span(tag.start, tag.end, category, confidence=tag.probability, rule=f"{category}.tagger")
-        for tag in tags
-        if tag.label == weights.label and tag.end - tag.start <= weights.max_chars
-    ]
+def _read_tags(
+    category: str, text: NormalisedText, tags: Sequence[Tag], weights: TagWeights, grammars: Sequence[Grammar]
+) -> list[HeardTag]:
+    """The tagger's readings of one category as spans of the original text, as a grammar that reads tags sees them."""
+    reader = next((grammar for grammar in grammars if isinstance(grammar, TagReader)), None)
+    heard = []
+    for tag in tags:
+        if tag.label != weights.label or tag.end - tag.start > weights.max_chars:
+            continue
+        read = reader.read_tag(text, tag.start, tag.end) if reader else (tag.start, tag.end, 0.0)
+        if read:
+            span = text.span(*read[:2], category, confidence=tag.probability, rule=f"{category}.tagger")
+            heard.append(HeardTag(span, read[2]))
+    return heard
 
 
 def _without_yielding(spans: list[Span], categories: dict[str, Category]) -> list[Span]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import NormalisedText
@@ -21,6 +21,15 @@ class Grammar(Protocol):
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Candidates with rule id and confidence, offsets in the original (``text.span``); overlaps are allowed."""
+        ...
+
+
+@runtime_checkable
+class TagReader(Protocol):
+    """A grammar that also reads what a sequence tagger proposes for its category."""
+
+    def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
+        """The range without what does not belong to it, and the log-odds of its form; ``None``: not of this kind."""
         ...
 
 

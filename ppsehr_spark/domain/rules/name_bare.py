@@ -172,10 +172,15 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
+        may_sound = self.reader.foreign.characters.issuperset(text[at : at + 3])
+        found = self.reader.read_ends(text, at, is_foreign_too=may_sound)
+        sound = max((r.odds for r in found if r.form == "foreign"), default=_SURELY)
         readings = [
             (r, weigh_right(text, r.end))
-            for r in self.reader.read_ends(text, at, is_foreign_too=False)
-            if text[r.end - 1] not in _PLACE_END and not self._sounds_foreign(text, r, _SURELY)
+            for r in found
+            if r.form in ("han", "nick")
+            and text[r.end - 1] not in _PLACE_END
+            and not self._sounds_foreign(text, r, sound)
         ]
         if not any(r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS for r, right in readings):
             return

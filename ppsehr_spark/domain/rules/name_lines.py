@@ -27,6 +27,12 @@ _LINE_END = re.compile(
 )
 _LINE_END_PRIOR = (-2.0, 0.0)
 _CLOSERS, _NO_TEXT = frozenset("。;)"), frozenset(["", "\n", ":"])
+#: ``乐乐妈：``, ``雨桐妈妈，``: how parents call each other.
+_PARENT = re.compile(
+    r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff]"
+    r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
+)
+_PARENT_PRIOR = 4.0
 #: Log-odds that a clause begins with a foreign name, before a mark.
 _CLAUSE = -6.0
 _CELL_PRIOR = -1.0
@@ -48,6 +54,7 @@ class NameLines:
         """Signatures, line ends, cells, foreign names before a mark."""
         yield from self._find_signatures(text)
         yield from self._find_foreign(text)
+        yield from self._find_parents(text)
         if " " in text:
             yield from self._find_line_ends(text)
             yield from self._find_cells(text)
@@ -60,6 +67,12 @@ class NameLines:
             yield from (
                 rate(r.start, r.end, r.odds + _CLAUSE + weight, "clause_foreign") for r in readings if weight >= 5
             )
+
+    def _find_parents(self, text: str) -> Iterator[FoundName]:
+        for match in _PARENT.finditer(text):
+            given = self.reader.read_given(text, match.start())
+            if given:
+                yield rate(given.start, given.end, given.odds + _PARENT_PRIOR, "parent")
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:
         """A line that holds nothing but names, perhaps with a date: a signature."""

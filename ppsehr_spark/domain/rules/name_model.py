@@ -52,6 +52,7 @@ class NameModel:
         self._rare = (_given_cost(0.0),) * 3
         self.given = frozenset(r[0] for r in _given_rows(context) if float(r[1]) + float(r[2]) + float(r[3]) >= 12)
         self._never = never_given
+        self._japanese = frozenset(r[0] for r in rows if r[1] == "japanese")
         compound = {r[0] for r in rows if r[1] == "compound"}
         self.words = {w: float(r[0]) for r in context.lexicon("lexicons/ordinary_words.tsv") for w in r[1].split(" ")}
         self.words = {w: c for w, c in self.words.items() if w[:2] not in compound}
@@ -128,7 +129,7 @@ class NameModel:
         if text[start + 1] == "氏":
             is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
             return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
-        if size == 5 and text[start : start + 2] in self.compound:
+        if size == 5 and text[start : start + 2] in self._japanese:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
         elif text[start] in self.single and text[start + 1] in self.single and text[start] != text[start + 1]:

@@ -22,6 +22,8 @@ NOT_GIVEN = frozenset(
     "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
+#: Those of them that given names hold as well: 谢有福, 李向东, 王为民.
+_ALSO_GIVEN = frozenset("有向为")
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
 FUNCTION_SURNAMES = frozenset("代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
 #: Those of them that are hardly ever meant as a surname.
@@ -62,8 +64,8 @@ _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
-_JOINS = frozenset("和与及向由对从于在")
-_PLAIN_WORD, _EDGE_WORD = 10.5, 12.0
+_JOINS = frozenset("和与及向由对从于在因以为将")
+_EDGE_WORD = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
 _VERB_TAILS = frozenset(
     "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
@@ -71,10 +73,13 @@ _VERB_TAILS = frozenset(
     "订签批准查审评判罚捐赠持获赢输负败"
 )
 _VERB_TAIL = 5.0
+_VERB_TAILS |= frozenset("演唱率夺赴晒")
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
+#: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
+_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD = 4.0
@@ -109,13 +114,14 @@ class NameReader:
     """Reads names to the right or to the left of a position; every read looks at a bounded number of characters."""
 
     def __init__(self, context: GrammarContext) -> None:
-        self.model = NameModel(context, never_given=NOT_GIVEN)
+        self.model = NameModel(context, never_given=NOT_GIVEN - _ALSO_GIVEN)
         rows = context.lexicon("lexicons/name_labels.tsv")
         self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
         self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
+        self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
         self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
@@ -222,7 +228,7 @@ class NameReader:
         pair = text[at : at + 2]
         word = self.model.word_cost(pair) if len(pair) == 2 and is_hanzi(text, at + 1) else None
         if pair[:1] in self.foreign.characters:
-            return word is not None and word < _PLAIN_WORD and pair[1] not in self.foreign.characters
+            return word is not None and word <= _EDGE_WORD and pair[1] not in self.foreign.characters
         return word is not None or _FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
@@ -233,12 +239,18 @@ class NameReader:
         """True when no word runs on at ``end``."""
         return not is_hanzi(text, end) or self.is_followed(text, end) or self._begins_word(text, end)
 
+    def is_title(self, word: str) -> bool:
+        """True for a listed title."""
+        return word in self._titles
+
     def is_person_before(self, text: str, start: int) -> bool:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)
 
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
+        if text[end : end + 2] in self._acts:
+            return True
         return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
 
     def _begins_word(self, text: str, end: int) -> bool:
@@ -325,7 +337,8 @@ class NameReader:
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
         is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        odds -= _NOT_THE_END * bool(is_title or is_pair)
+        is_across = _ACROSS_END.match(text, end - 1) is not None
+        odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")

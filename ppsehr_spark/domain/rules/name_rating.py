@@ -155,8 +155,11 @@ class NameRater:
             yield from self.read_best(text, bridge.end(), prior + gain, rule)
 
     def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
-        """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
+        """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
         model = self.reader.model
+        is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
+        if is_longer or self.reader.is_title(text[at - 1 : at + 1]):
+            return True
         cost = model.word_cost(text[at - 1 : at + 1])
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
         if cost is None or cost > (_ANY_WORD if is_short else _COMMON_WORD):

@@ -24,6 +24,7 @@ from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, N
 from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
+from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
@@ -32,9 +33,11 @@ _SIMPLE_KIN_LEFT = frozenset("我你您他她咱俺其之妻夫兄弟姐妹父�
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
-    r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前]者)|(?<=[军校村牙队随法女男船中西]医))"
+    r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
 _UNLISTED = 0.7
+#: What a bracket before a word for a person adds: ``(记者马力)``.
+_APPOSED = 1.0
 #: What a title of two characters or more adds to a surname alone before it.
 _TITLED = 1.5
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
@@ -106,6 +109,10 @@ class PersonNames:
         found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
+
+    def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
+        """``TagReader.read_tag``."""
+        return read_tag(text.text, start, end, self.reader)
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
@@ -195,6 +202,7 @@ class PersonNames:
         if hit.value[-1] == "医" and text[hit.end : hit.end + 1] in ("师", "生"):
             return
         is_spaced = text[hit.end : hit.end + 1] == " "
+        doubt -= _APPOSED * (text[hit.start - 1 : hit.start] == "(")
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
         if text[hit.end : hit.end + 1] == ":":
             at = after_blanks(text, hit.end + 1)
@@ -222,7 +230,9 @@ class PersonNames:
         for kind in ("verb", "speech"):
             for hit in text.hits.get(f"NAME.{kind}", ()):
                 end = hit.start - (text.text[hit.start - 1 : hit.start] in _BEFORE_VERB)
-                reading = None if self._ends_a_word(text.text, end) else self.reader.read_left(text.text, end)
+                is_part = len(hit.value) == 1 and self.reader.model.word_cost(text.text[end - 1 : hit.end]) is not None
+                is_none = is_part or self._ends_a_word(text.text, end)
+                reading = None if is_none else self.reader.read_left(text.text, end)
                 if reading:
                     yield self.rater.rate_left(text.text, reading, PRIOR[kind], kind)
 
