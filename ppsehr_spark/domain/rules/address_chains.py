@@ -22,6 +22,8 @@ _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家�
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
 _OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
 
+_LONGEST_TOWN = 6
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -64,6 +66,15 @@ def close_chain(text: str, chain: Chain) -> Chain:
         )
     if last in "PCD" and chain.end - chain.start > 2 and text.startswith(_OTHER_WORD, chain.end - 1):
         return Chain(chain.start, chain.end - 1, chain.kinds[:-1] + last.lower(), chain.codes)
+    return chain
+
+
+def add_town(text: str, chain: Chain, towns: Mapping[str, Sequence[str]]) -> Chain:
+    """The town said without suffix right after its division goes along (``昆山花桥``, ``东莞虎门``)."""
+    for end in range(min(chain.end + _LONGEST_TOWN, len(text)), chain.end + 1, -1):
+        codes = towns.get(text[chain.end : end], ())
+        if any(code.startswith(outer) for code in codes for outer in chain.codes) and not is_element_ahead(text, end):
+            return Chain(chain.start, end, chain.kinds + "t", chain.codes)
     return chain
 
 

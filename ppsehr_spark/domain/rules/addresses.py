@@ -16,12 +16,12 @@ from itertools import pairwise
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
-from ppsehr_spark.domain.rules.address_chains import Chain, link_places
+from ppsehr_spark.domain.rules.address_chains import Chain, add_town, link_places
 from ppsehr_spark.domain.rules.address_context import is_beside, is_short_place, rate_chain
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
 from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
-from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places
+from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places, read_towns
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
@@ -47,7 +47,7 @@ class Addresses:
 
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
-        self._codes = load_codes()
+        self._codes, self._towns = load_codes(), read_towns(context)
         rows: defaultdict[str, list[str]] = defaultdict(list)
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             rows[kind].append(term)
@@ -65,7 +65,7 @@ class Addresses:
         return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
-        chains = {c.start: c for c in link_places(text, self._codes)}
+        chains = {c.start: add_town(text.text, c, self._towns) for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
             yield from self._read_label(text, hit, chains)
         cues = _find_cues(text)
