@@ -16,7 +16,7 @@ from ppsehr_spark.domain.rules.terms import longest
 _RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2, "h": 2, "f": 1}
 #: What may part two divisions of one expression.
 _GAPS = frozenset(["-", "_", "/", "·", " ", "  "])
-_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
+_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州", "县"), "a": ("市", "州", "县", "地区"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
 #: What must stand before a county whose name is another word (``由大方返回``), else it is that word.
 _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家转于来、和与及")
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
@@ -60,10 +60,10 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
 def close_chain(text: str, chain: Chain) -> Chain:
     """A short form takes a suffix along (``禄劝县``); a full name that runs into a word loses it (``北京市场``)."""
     last = chain.kinds[-1]
-    if text[chain.end : chain.end + 1] in _SUFFIXES.get(last, ()) and not text.startswith(_OTHER_WORD, chain.end):
-        return Chain(
-            chain.start, chain.end + 1, chain.kinds[:-1] + ("D" if last in "xh" else last.upper()), chain.codes
-        )
+    suffix = next((s for s in _SUFFIXES.get(last, ()) if text.startswith(s, chain.end)), "")
+    if suffix and not text.startswith(_OTHER_WORD, chain.end):
+        kind = "D" if last in "xh" or suffix == "县" else "C" if last == "a" else last.upper()
+        return Chain(chain.start, chain.end + len(suffix), chain.kinds[:-1] + kind, chain.codes)
     if last in "PCD" and chain.end - chain.start > 2 and text.startswith(_OTHER_WORD, chain.end - 1):
         return Chain(chain.start, chain.end - 1, chain.kinds[:-1] + last.lower(), chain.codes)
     return chain
@@ -73,6 +73,8 @@ def add_town(text: str, chain: Chain, towns: Mapping[str, Sequence[str]]) -> Cha
     """The town said without suffix right after its division goes along (``昆山花桥``, ``东莞虎门``)."""
     for end in range(min(chain.end + _LONGEST_TOWN, len(text)), chain.end + 1, -1):
         codes = towns.get(text[chain.end : end], ())
+        if text[end : end + 1] in ("镇", "乡"):
+            continue
         if any(code.startswith(outer) for code in codes for outer in chain.codes) and not is_element_ahead(text, end):
             return Chain(chain.start, end, chain.kinds + "t", chain.codes)
     return chain

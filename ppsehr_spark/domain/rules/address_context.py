@@ -40,7 +40,7 @@ _WORD_RIGHT = (
     r"下车|上车|转[车诊院]|复[查诊]|就[诊医]|看[病诊]|求[医诊]|住院|手术|[\u4e00-\u9fff]{0,6}(?:居住史|旅居史|旅行史|"
     r"接触史|疫区|流行区|疫水)|[0-9]{1,4}[多余]?公里|坐[车船大火高飞]|乘[车船坐火高飞]|转[来入]|[送赶]来|出发|启程|"
     r"转业|退伍|入伍|参军|复员|医生说|专家|大夫|过年|度假|报道|消息|"
-    r"媒体|来电|入境|出境|口岸|妹[子妹]|小妹|兄弟|玩|逛|购物|行街|游玩|矿工|居民|汉子|女人|男人|"
+    r"境内|市内|市区|媒体|来电|入境|出境|口岸|妹[子妹]|小妹|兄弟|玩|逛|购物|行街|游玩|矿工|居民|汉子|女人|男人|"
     r"工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|"
     r"度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
     r"方面|这边|那边|同胞|"
@@ -70,16 +70,21 @@ _SURNAMES = frozenset(
     "戚苑苗卞霍臧隋庄冉景鲍池娄符凌岳费翟倪樊靳甄岑蓝桑宫穆耿滕晏楚辛屈欧桂窦鄢谌佘蒲喻邢狄祝舒车鞠"
 )
 _NAME_FIELD = re.compile(
-    r"(?:姓名|父亲|母亲|父|母|丈夫|妻子|配偶|联系人|家属|医师|医生|护士|签名|签字|监护人|经办人?|审核者?|记录者?|"
-    r"报告者?|检查者?|"
-    r"申请人|委托人|患者)[ ]{0,2}:[ ]{0,4}$|"
+    r"(?:姓名|[父母夫妻兄弟姐妹子女儿媳婿]亲?|丈夫|妻子|配偶|家属|签名|签字|经办|审核|患者|[^\W\d]员|[^\W\d来]人|[^\W\d]者|"
+    r"医师|医生|护士长?|护师|药师|技师|主任|组长|站长|所长|院长|校长)[ ]{0,2}:[ ]{0,4}$|"
+    r"(?:签名|签字)[ ]{0,2}:[^\n:,，。]{0,12}[ ]{1,4}$|"
     r"(?:签名|签字|记录者|报告者|检查者|审核者|审核医师|报告医师|记录人|值班医师|主管医师|姓名)[ ]{1,4}$"
 )
 #: What goes on after a place that is the subject of its clause (``郑州有人等我``).
 _SUBJECT_RIGHT = re.compile(
-    r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]"
+    r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]|"
+    r"一(?:[家位名个处间所带]|[A-Z])|正[是在]|仍|还[是有在]|之[行后前旅]|解放[前后]|待[他她我人]|老[宅屋房]|境内|[东西南北]部|"
+    r"全[市省]|各[地大区]|市民|(?:先生|女士)|[—-]{1,2}"
 )
 _ROLE = re.compile(r"(?:医[生师]|护士|护师|主任|教授|同学|老师|民警|司机)$")
+_PATIENT_BEFORE = re.compile(r"(?:患[者儿]|产妇|病人)$")
+_COMPOUND_SURNAMES = frozenset(["濮阳", "南宫", "东方", "钟离", "长孙"])
+_GIVEN_RIGHT = re.compile(r"(?![市县区州人])[\u4e00-\u9fff]{1,2}?(?=[,，、;；。() \n]|$|[男女](?=[,，])|死|说|诉|签|同意|代诉)")
 _DELIMITED = re.compile(r"[,，。;；、.)\n]|$")
 #: What alone shows that the county before it is meant (``老人如皋人，``).
 _NATIVE = re.compile(r"(?:人|籍|老家)(?=[,，。;；、.()\n ]|$)")
@@ -140,10 +145,20 @@ def _is_person(text: str, chain: Chain, end: int) -> bool:
         and _LINE_HEAD.search(text, max(0, chain.start - 3), chain.start)
     ):
         return True
+    if end == chain.end and _is_name_like(text, chain):
+        return True
     if chain.kinds != "p" and end == chain.end and _ROLE.search(text, max(0, chain.start - 2), chain.start):
         return _DELIMITED.match(text, end) is not None
     is_told = _PERSON_RIGHT.match(text, end) or (chain.kinds not in "pc" and _AGED.match(text, end))
     return bool(is_told) and _PERSON_LEFT.search(text, max(0, chain.start - 5), chain.start) is not None
+
+
+def _is_name_like(text: str, chain: Chain) -> bool:
+    """A patient called like a place (``患者洛桑，``), or a compound surname that is one (``父亲濮阳文泰死于``)."""
+    if chain.kinds != "p" and _PATIENT_BEFORE.search(text, max(0, chain.start - 3), chain.start):
+        return text[chain.end : chain.end + 1] in (",", "，", "")
+    is_surname = text[chain.start : chain.end] in _COMPOUND_SURNAMES
+    return is_surname and _GIVEN_RIGHT.match(text, chain.end) is not None and not _STRONG_RIGHT.match(text, chain.end)
 
 
 def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool) -> float:
@@ -200,10 +215,11 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
         return 0.66
     if left:
         is_word = "\u4e00" <= text[chain.start - 1 : chain.start] <= "\u9fff"
-        return 0.55 if right or _SUBJECT_RIGHT.match(text, chain.end) or (is_word and chain.kinds != "h") else 0.45
-    if _is_given_name(text, chain):
+        if right or _SUBJECT_RIGHT.match(text, chain.end) or (is_word and chain.kinds != "h"):
+            return 0.55
+    elif _is_given_name(text, chain):
         return 0.4
-    return 0.55 if right else 0.4
+    return 0.55 if right else 0.45 if left else 0.4
 
 
 def is_beside(text: str, before: Span, span: Span) -> bool:

@@ -12,7 +12,7 @@ from ppsehr_spark.domain.rules.address_elements import NAME_CHARACTER, STRONG
 
 _N = NAME_CHARACTER
 #: A character of an organisation's name: verbs of going, staying and learning end the search for one.
-_ORGANISATION_CHARACTER = r"(?:[\u4e00-\u9fff](?<![在到因的了是被来去从往住某读念进做当打回返至由为各哪某些什多]))"
+_ORGANISATION_CHARACTER = r"(?:[\u4e00-\u9fff](?<![在到因的了是被来去从往住某读念进做当打回返至由为各哪某些什多买卖招购租找帮跟让]))"
 #: What makes the short name before it part of an element (``白云镇``, ``北京路``).
 _ELEMENT_AHEAD = re.compile(rf"{STRONG}|湾(?![仔里沚])|湖(?![州北南口里滨])|[东西南北中][一二三]?路")
 _STRONG_ANYWHERE = re.compile(STRONG)
@@ -22,11 +22,12 @@ _ORGANISATION = re.compile(
     rf"血站|公司|集团|大学|学院|中学|小学|药业|制药|药厂|工厂|"
     rf"(?<![开办建进])厂|研究所|研究院|科学院|银行|法院|公安局|派出所|民政局|卫生局|卫健委|局(?!部)|委员会|政府|检察院|"
     rf"幼儿园|学校|合作社|事务所|商店|超市|服务部|经营部|企业|商行|工作室|车间|"
-    rf"煤矿|电厂|出版社|协会|学会|商会|铁路局|机务段|总队|支队|军区|部队|"
+    rf"煤矿|电厂|保育院|福利院|养老院|托老所|敬老院|看守所|殡仪馆|办公室|指挥部|领导小组|管理处|出版社|协会|学会|商会|铁路局|机务段|总队|支队|军区|部队|"
     r"分行|支行|证券|保险|证监会|金管局|住房和城乡建设委|建委|发改委|卫计委|教委|纪委|人大|政协|出版公司|发行中心|"
     r"检测中心|"
     r"博物馆|美术馆|图书馆|体育馆|展览馆|日报|晚报|电视台|杂志|学报|通讯社|交易所)(?!大厦|大楼|路|街|巷|家属|宿舍|"
     r"小区|公寓|广场|社区|新村)"
+    r"|某{1,2}[\u4e00-\u9fff]{0,10}?(?:公司|集团|厂|企业|学校|大学|学院)"
     r"|[:：][\u4e00-\u9fff]{2,14}出版社|预防医学|医学(?=[,，杂])|医药(?=[,，杂])|中医药?(?=[,，杂])"
     r"|(?:[\u4e00-\u9fff]{0,6}(?:疫苗|毒株|菌株|保险|马拉松)|(?:亚型|[甲乙丙丁]型|人寿|太保|人保|移动(?!到)|联通|"
     r"电信|石化|航空|0号|"
@@ -43,7 +44,7 @@ _ORGANISATION = re.compile(
     r"(?:烤|板|酱|盐水)?鸭|烧鹅|米[线粉]|[拉刀凉热]\S?面|火锅|泡菜|腊肉|腊肠|豆瓣|陈醋|料理|小吃|特产|二锅头|香烟|卷烟|"
     r"[黄白米啤]酒(?!店)|[红绿黑普毛]茶)|"
     r"会议|降压|微创|行政长官|冰箱|汽车(?!站)|啤酒|牛奶|[\u4e00-\u9fff]{0,6}(?:胶囊|口服液|注射液|颗粒|滴丸|软膏|"
-    r"片(?=[0-9口,，]))|产(?![业检后科妇房道前])|(?:维吾尔|哈萨克|蒙古|朝鲜|回|"
+    r"(?<![拍摄照阅读过胸])片(?=[0-9口,，]))|产(?![业检后科妇房道前])|(?:维吾尔|哈萨克|蒙古|朝鲜|回|"
     r"藏|壮|汉|满|苗|彝|土家)族(?!自治|[乡镇])|居民(?=居住证|来往)|(?<=[香澳台][港门湾])居民|泰山(?![区市路脚风景])|"
     r"海港(?![区路])|申花|国安|鲁能|恒大|三镇|亚泰|蓉城|[男女][篮排足]|身份证|居民身份|户籍人口|时间|病毒|株|型|"
     r"病(?!人|区|房|"
@@ -71,6 +72,11 @@ _UNNAMED_PLACE = re.compile(
     r"线|气|电|回|管)路|(?:养老|老年|老人|集体|"
     r"单身|"
     r"职工|员工|学生|青年|学校|单位|工地|工厂)(?:公寓|宿舍楼?|院)$)"
+)
+#: What only tells where a place is or what it is like; it ends a form value (``北京路附近公交站``, ``建设街道出租屋``).
+_LOCATOR = re.compile(
+    r"[ ]?(?:附近|旁边?|对面|隔壁|周边|一带|门口|路边|路口|楼下|出租[屋房]|租[房屋]|自建房|民房|家[中里]|小卖部|驿站|菜鸟|丰巢|处(?!$)|"
+    r"的|内(?![蒙江黄]))"
 )
 _NO_VALUE = re.compile(
     r"(?:(?:同上|同前|不详|未知|无|未提供|本地|本市|本县|外地|当地|农村|城市|城镇|中国|如上|略|拒绝提供|"
@@ -120,6 +126,11 @@ def trim_value(text: str, at: int, end: int) -> int:
     while end > at and text[end - 1] in " 、)）" and not (text[end - 1] in ")）" and "(" in text[at:end]):
         end -= 1
     return end
+
+
+def is_locator_ahead(text: str, at: int) -> bool:
+    """True when what follows only locates or describes the place that ends at ``at``."""
+    return _LOCATOR.match(text, at) is not None
 
 
 def is_unnamed_place(text: str, start: int, end: int) -> bool:
