@@ -182,7 +182,8 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
             is_moved=is_moved,
         )
     if chain.kinds == "f":
-        return 0.7 if (is_moved or left) and right else 0.55 if is_moved else 0.4
+        is_subject = left and _SUBJECT_RIGHT.match(text, end) is not None
+        return 0.7 if (is_moved or left) and right else 0.55 if is_moved or is_subject else 0.4
     if chain.kinds == "a":
         if is_moved and is_told:
             return 0.6
@@ -215,11 +216,11 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
         return 0.66
     if left:
         is_word = "\u4e00" <= text[chain.start - 1 : chain.start] <= "\u9fff"
-        if right or _SUBJECT_RIGHT.match(text, chain.end) or (is_word and chain.kinds != "h"):
+        if is_word and chain.kinds != "h":
             return 0.55
     elif _is_given_name(text, chain):
         return 0.4
-    return 0.55 if right else 0.45 if left else 0.4
+    return 0.55 if right or _SUBJECT_RIGHT.match(text, chain.end) else 0.45 if left else 0.4
 
 
 def is_beside(text: str, before: Span, span: Span) -> bool:

@@ -111,7 +111,7 @@ _LONE = re.compile(
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|花苑|佳园|家园|新村|嘉园|佳苑|雅苑|名苑|苑|"
     r"[东西南北一二三四五六七八九][区里园]|"
     r"山庄|别墅|家属院|公寓|公馆|豪庭|胡同|大道|街道|开发区|大厦|广场|公园|社区|大街|步行街|屋邨|邨|"
-    r"高速公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|[庄巷]|街(?!头|上)|"
+    r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|[庄巷]|街(?!头|上)|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由]))"
     rf"{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?[村屯镇乡寨](?![民干医委里长志办卫政镇痛静小中级企风规外])|"
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速|"
@@ -129,6 +129,8 @@ _DESCRIBED = re.compile(
     r"(?:小区|花园|家园|新村|山庄|别墅|家属院|公寓|大道|街道|开发区|大厦|广场|公园|社区|大街|街|路|镇|村|乡|屯|寨|庄|"
     r"巷|胡同|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站)"
 )
+#: A stretch of a road (``沈海高速漳浦段``) or where one leaves it.
+_STRETCH = re.compile(r"[\u4e00-\u9fff]{2,4}?(?:段(?![时落])|[东西南北]?(?:出口|入口|互通))")
 _NUMBER_BEFORE = re.compile(r"[GSXgsx]?[0-9]{2,4}$")
 #: A village that is spoken of at the head of a clause (``如今李家坳村已有``).
 _VILLAGE = re.compile(
@@ -136,7 +138,7 @@ _VILLAGE = re.compile(
 )
 #: An estate at the head of a clause with those who live there or what happens there (``聚湖家园居民请带``).
 _ESTATE = re.compile(
-    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|花苑|新村|嘉园|佳苑|雅苑|名苑|苑|公寓|胡同|大道|大街|社区|[村镇路街])"
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|花苑|新村|嘉园|佳苑|雅苑|名苑|苑|公寓|胡同|大道|大街|社区|[村镇街]|(?<![尿气胆食])路)"
     r"(?=的?(?:居民|村民|业主|住户|街坊|邻居|老人|阿姨|大爷|大叔|大妈|奶奶|爷爷|[\u4e00-\u9fff](?:阿姨|大爷|先生|"
     r"女士|师傅|某))|[那这][个家条边里]|附近|门口|路口|、)"
 )
@@ -145,7 +147,7 @@ _AT = re.compile(
     r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|经过|路过|沿|靠近|紧邻|毗邻|就是|"
     r"(?<![也就不只都还])是|[远边]的|请|走访了?|来到|"
     r"前往|逛|[到过去]了|"
-    r"名称[ ]?:[ ]?)$"
+    r"[村镇乡屯寨][、和]|名称[ ]?:[ ]?)$"
 )
 
 
@@ -160,7 +162,8 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     if text.startswith(("国道", "省道"), hit.start):
         return _read_numbered_road(text, hit)
     has_number = _DOOR_AHEAD.match(text, hit.end) is not None
-    has_more = has_number or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
+    is_stretch = text[hit.end - 1] in "路速道" and _STRETCH.match(text, hit.end) is not None
+    has_more = has_number or is_stretch or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
     if not has_more and not text.startswith(_LONE_SUFFIXES, hit.start):
         return None
     start = _find_start(text, hit.start, has_codes=False)
@@ -180,7 +183,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
         return None
     if has_door(text, hit.end, end):
         return start, end, 0.85
-    is_place = CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
+    is_place = is_stretch or CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
     return (start, end, 0.6) if is_place else None
 
 

@@ -101,7 +101,8 @@ class Addresses:
             return
         if has_colon and end - at >= 2 and (is_read or end - at <= 24):
             confidence = 0.97 if is_read else 0.6
-            end = reach if is_read and is_locator_ahead(plain, reach) else max(end, min(reach, value.end()))
+            is_whole = is_sure and not (is_read and is_locator_ahead(plain, reach))
+            end = max(end, min(reach, value.end())) if is_whole else reach
             yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.label")
         elif is_read and not (at in chains and rate_chain(plain, chains[at], reach, has_cue=True) == 0):
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")

@@ -44,7 +44,7 @@ _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 #: Short forms of divisions do not protect a function word inside them (于洪 in 于洪山乡卫生院).
 _BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
-_STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
+_STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
