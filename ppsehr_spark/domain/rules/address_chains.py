@@ -23,6 +23,8 @@ _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家�
 _OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
 
 _LONGEST_TOWN = 6
+#: Provinces that are cities, their districts follow at once.
+_MUNICIPALITIES = frozenset(["11", "12", "31", "50"])
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _may_follow(text: str, before: Chain, link: Chain) -> bool:
     gap = text[before.end : link.start]
     rank, rank_before = _RANK[link.kinds], _RANK[before.kinds[-1]]
     if link.kinds == "x":
-        return not gap and before.kinds[-1] in "Cc" and _is_inside(link, before)
+        is_city = before.kinds[-1] in "Cc" or not before.codes.isdisjoint(_MUNICIPALITIES)
+        return not gap and is_city and _is_inside(link, before)
     if not gap and link.kinds in "dx" and before.codes and link.codes and not _is_inside(link, before):
         return False
     if not gap:

@@ -45,6 +45,8 @@ _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 _BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
+_OPEN_FIELDS = frozenset(["口腔", "眼科"])
+_OPEN_BRAND = re.compile(r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)[\u4e00-\u9fff]{2,4}\Z")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -169,6 +171,7 @@ class Institutions:
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
         end = self._extend(plain, hit.end)
+        confidence = max(confidence, 0.6) if end > hit.end else confidence
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
@@ -178,6 +181,8 @@ class Institutions:
         start = min((h.start for h in heads), default=hit.start)
         if not heads and plain[hit.start - 1 : hit.start] in ("省", "市"):
             start = hit.start - 1
+        if start == hit.start:
+            start = _find_brand(plain, hit)
         if start == hit.start or FIELD_OF_OTHER.match(plain, hit.end):
             return
         confidence = 0.2 + 0.25 * count_cues(plain, start, hit.end)
@@ -191,6 +196,14 @@ class Institutions:
             name = match.group().replace(" ", "")
             if GENERIC.sub("", name[:-2]):
                 yield text.span(match.start(), match.end(), self.category, confidence=0.9, rule="HOSPITAL.letterhead")
+
+
+def _find_brand(text: str, hit: Hit) -> int:
+    """Start of an unlisted brand of dentists or eye doctors after a word of going (``在蜀都口腔洗牙``)."""
+    if hit.value not in _OPEN_FIELDS or not RIGHT_CUE.match(text, hit.end):
+        return hit.start
+    brand = _OPEN_BRAND.search(text, max(0, hit.start - 6), hit.start)
+    return brand.start() if brand and not GENERIC.search(brand.group()) else hit.start
 
 
 def _find_heads(text: NormalisedText, at: int, lists: tuple[str, ...]) -> list[Hit]:
