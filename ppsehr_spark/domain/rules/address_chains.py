@@ -75,7 +75,7 @@ def add_town(text: str, chain: Chain, towns: Mapping[str, Sequence[str]]) -> Cha
     """The town said without suffix right after its division goes along (``昆山花桥``, ``东莞虎门``)."""
     for end in range(min(chain.end + _LONGEST_TOWN, len(text)), chain.end + 1, -1):
         codes = towns.get(text[chain.end : end], ())
-        if text[end : end + 1] in ("镇", "乡"):
+        if text[end : end + 1] in ("镇", "乡", "门", "站"):
             continue
         if any(code.startswith(outer) for code in codes for outer in chain.codes) and not is_element_ahead(text, end):
             return Chain(chain.start, end, chain.kinds + "t", chain.codes)

@@ -26,7 +26,7 @@ _PROSE_LEFT = re.compile(
 )
 #: A preposition of place or a verb of moving straight before a short name.
 _MOVED = re.compile(
-    r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|落地|"
+    r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|[去到来回]过|了?[一两几]?趟|落地|"
     r"离开|寄|邮|送|"
     r"喺)$"
 )
@@ -198,7 +198,7 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
 
 def _rate_county(text: str, chain: Chain, end: int, *, left: bool, is_moved: bool) -> float:
     """A county without suffix may be another word or a name: it needs both sides, or one that says it alone."""
-    is_told = _STRONG_RIGHT.match(text, end) is not None
+    is_told = _STRONG_RIGHT.match(text, end) is not None or is_unnamed_workplace(text, end)
     if (is_moved or left) and is_told:
         return 0.6
     if end > chain.end:

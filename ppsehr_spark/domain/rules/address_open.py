@@ -83,6 +83,21 @@ _LONE_SUFFIXES = tuple(
         "街",
         "社区",
         "寨",
+        "农场",
+        "林场",
+        "牧场",
+        "茶场",
+        "大学城",
+        "工业园",
+        "科技园",
+        "产业园",
+        "软件园",
+        "物流园",
+        "保税区",
+        "服务区",
+        "收费站",
+        "古镇",
+        "码头",
         "庄",
         "邨",
     ]
@@ -111,7 +126,7 @@ _LONE = re.compile(
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|花苑|佳园|家园|新村|嘉园|佳苑|雅苑|名苑|苑|"
     r"[东西南北一二三四五六七八九][区里园]|"
     r"山庄|别墅|家属院|公寓|公馆|豪庭|胡同|大道|街道|开发区|大厦|广场|公园|社区|大街|步行街|屋邨|邨|"
-    r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|[庄巷]|街(?!头|上)|"
+    r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|(?<!家庭)(?:农场|林场|牧场|茶场)|工业园|科技园|产业园|软件园|物流园|保税区|服务区|收费站|码头|[庄巷]|街(?!头|上)|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由]))"
     rf"{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?[村屯镇乡寨](?![民干医委里长志办卫政镇痛静小中级企风规外])|"
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速|"
@@ -231,8 +246,14 @@ def _find_start(text: str, at: int, *, has_codes: bool) -> int | None:
         low -= 1
     left = _LEFT_WORDS.match(text, low, at)
     start = left.end() if left else low
+    read = start
     for position in range(start, at):
-        if not text[position].isascii() and not _NAME_CHARACTER.match(text, position):
+        if position < read or text[position].isascii():
+            continue
+        named = _NAME_CHARACTER.match(text, position)
+        if named:
+            read = named.end()
+        else:
             word = NO_NAME_WORD.match(text, position)
             start = max(start, min(word.end(), at) if word else position + 1)
     return start if start < at else None

@@ -97,7 +97,7 @@ class Addresses:
         is_read = at in chains or reach > at
         if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
             end, has_colon = reach, is_read
-        if not is_sure and not (has_colon and is_read):
+        if not is_sure and not (is_read and (has_colon or (at in chains and chains[at].kinds[-1] in "PCD"))):
             return
         if has_colon and end - at >= 2 and (is_read or end - at <= 24):
             confidence = 0.97 if is_read else 0.6
@@ -111,6 +111,9 @@ class Addresses:
         end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
+        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回"), 0)
+        if moved:
+            end = chain.end + read_elements(text.text[chain.end : moved - 1], 0, _AFTER_DIVISION)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")

@@ -45,8 +45,10 @@ _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 _BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
+#: Behind a brand these are its departments (``广医附三生殖中心``), behind a place an institution of their own.
+_DEPARTMENTS = frozenset(["生殖中心", "产科中心", "体检中心", "康复中心", "影像中心", "透析中心", "急救中心", "健康管理中心"])
 _OPEN_FIELDS = frozenset(["口腔", "眼科"])
-_OPEN_BRAND = re.compile(r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)[\u4e00-\u9fff]{2,4}\Z")
+_OPEN_BRAND = re.compile(r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了])){2,4}\Z")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -109,6 +111,8 @@ class Institutions:
             return self._rate_plain(plain, cut, hit)
         first = min(h.start for h in anchored)
         start = cut if OWNER_WORDS.search(plain, cut, first) else first
+        if hit.value in _DEPARTMENTS and any(h.end == hit.start and h.value == "sure" for h in anchored):
+            return start, 0.0, "department"
         if is_vague(plain, start, max(h.end for h in anchored if h.start == first), hit.start):
             return start, 0.0, "vague"
         return start, 0.95, "named" if plain[start : hit.start] not in ("市", "省") else "plain"
