@@ -19,13 +19,13 @@ from ppsehr_spark.domain.rules.address_elements import (
     Surroundings,
     read_elements,
 )
-from ppsehr_spark.domain.rules.address_parts import has_door, is_unnamed_place
+from ppsehr_spark.domain.rules.address_parts import has_door, has_strong_element, is_unnamed_place
 
 _REACH = 24
 _ANCHORED = Surroundings(is_anchored=True)
 _LEFT_WORDS = re.compile(
     r".*(?:户籍所在地|户籍地|户口所在地|户籍|户口|籍贯|出生地|现居地|居住地|常住地|住所|请寄|寄|送|收货|快递|家住|"
-    r"住在|住址|地址|居住|下榻|群主|团长|业主|现住|现居|请|事发|途经|行至|旅居|寄居|定居|暂住|(?<![解开])放(?![马鹤牛生])|改[成为]|在|"
+    r"住在|住址|地址|居住|下榻|群主|团长|业主|现住|现居|离(?![石岛])|请|事发|途经|行至|旅居|寄居|定居|暂住|(?<![解开])放(?![马鹤牛生])|改[成为]|在|"
     r"于(?![洪都家庄田])|到|"
     r"至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
     r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
@@ -128,7 +128,7 @@ _LONE = re.compile(
     r"山庄|别墅|家属院|公寓|公馆|豪庭|胡同|大道|街道|开发区|大厦|广场|公园|社区|大街|步行街|屋邨|邨|"
     r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|(?<!家庭)(?:农场|林场|牧场|茶场)|工业园|科技园|产业园|软件园|物流园|保税区|服务区|收费站|码头|[庄巷]|街(?!头|上)|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由]))"
-    rf"{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?[村屯镇乡寨](?![民干医委里长志办卫政镇痛静小中级企风规外])|"
+    rf"{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?(?:[村屯镇寨]|(?<!城)乡)(?![民干医委里长志办卫政镇痛静小中级企风规外])|"
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由人]))"
 )
@@ -270,4 +270,4 @@ _PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "�
 def _is_pair(text: str, start: int, hit: Hit, end: int) -> bool:
     """Two elements in a row without a door (``泗泾镇赵非泾路``): both must be streets, towns, villages or estates."""
     is_first = text[start : hit.end].endswith(_PLACES) and 2 <= hit.end - start <= 10
-    return is_first and end - hit.end >= 3 and _ELEMENT_BEFORE.search(text, hit.end, end) is not None
+    return is_first and end - hit.end >= 3 and has_strong_element(text, hit.end + 1, end)

@@ -16,7 +16,7 @@ _ORGANISATION_CHARACTER = r"(?:[\u4e00-\u9fff](?<![在到因的了是被来去�
 #: What makes the short name before it part of an element (``白云镇``, ``北京路``).
 _ELEMENT_AHEAD = re.compile(rf"{STRONG}|湾(?![仔里沚])|湖(?![州北南口里滨])|[东西南北中][一二三]?路")
 _STRONG_ANYWHERE = re.compile(STRONG)
-_DOOR = re.compile(r"[0-9一二三四五六七八九十百]+(?:号|栋|幢|座|楼|层|单元|室|房|户|组|社|弄|门|排|#)|[0-9]-[0-9]")
+_DOOR = re.compile(r"[0-9一二三四五六七八九十百]+(?:号|栋|幢|座|楼|层|单元|室|房|户|组|社|弄|门|排|#)|[0-9]-[0-9]|[厦楼场寓心座园苑庭区][A-Z]?[0-9]{3,4}(?![0-9年月])")
 _ORGANISATION = re.compile(
     rf"(?:{_ORGANISATION_CHARACTER}{{0,10}}?)(?:医院|卫生院|卫生所|保健院|卫生服务中心|诊所|门诊部|急救中心|疾控中心|"
     rf"血站|公司|集团|大学|学院|中学|小学|药业|制药|药厂|工厂|"

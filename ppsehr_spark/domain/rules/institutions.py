@@ -175,7 +175,7 @@ class Institutions:
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
         end = self._extend(plain, hit.end)
-        confidence = max(confidence, 0.6) if end > hit.end else confidence
+        confidence = max(confidence, 0.6) if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")) else confidence
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
@@ -218,7 +218,7 @@ def _find_heads(text: NormalisedText, at: int, lists: tuple[str, ...]) -> list[H
 def _is_anchor(place: Hit, cut: int, kind: Hit) -> bool:
     """Short forms may be chance neighbours (安乡 in 长安乡): they end before the kind word, counties begin it."""
     if place.value not in _SHORT_KINDS:
-        return True
+        return place.value in _BRANDS or place.end <= kind.start
     return place.end <= kind.start and (place.start == cut or place.value in "pch")
 
 
