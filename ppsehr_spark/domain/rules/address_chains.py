@@ -41,7 +41,8 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     """Chains in order of start; ``codes`` gives the division codes each name may have."""
     plain = text.text
     current: Chain | None = None
-    hits = _choose_places(text.hits.get("ADDRESS.place", ()))
+    found = text.hits.get("ADDRESS.place", ())
+    hits = _choose_places(_drop_straddling(plain, found, codes) if len(found) > 2 else found)
     starts = {hit.start for hit in hits if hit.value != "x"}
     for hit in hits:
         if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
@@ -98,6 +99,18 @@ def _may_follow(text: str, before: Chain, link: Chain) -> bool:
 
 def _is_inside(link: Chain, before: Chain) -> bool:
     return any(code.startswith(outer) for code in link.codes for outer in before.codes)
+
+
+def _drop_straddling(text: str, hits: Sequence[Hit], codes: Mapping[str, frozenset[str]]) -> Sequence[Hit]:
+    """Without full names that lie across a city and a county of it (阳新县 in 信阳新县)."""
+    full = {hit.start: hit for hit in hits if hit.value == "D"}
+    seams = []
+    for hit in hits:
+        inner = full.get(hit.end) if hit.value in "pc" else None
+        outer = codes.get(text[hit.start : hit.end], frozenset())
+        if inner and any(c.startswith(o) for c in codes.get(text[inner.start : inner.end], ()) for o in outer):
+            seams.append(hit)
+    return [h for h in hits if not any(s.start < h.start < s.end < h.end for s in seams)] if seams else hits
 
 
 def _choose_places(hits: Sequence[Hit]) -> list[Hit]:

@@ -14,19 +14,20 @@ from ppsehr_spark.domain.rules.address_parts import (
     find_organisation_end,
     has_door,
     has_strong_element,
+    is_people_ahead,
     is_unnamed_workplace,
 )
 
 _PROSE_LEFT = re.compile(
     r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|的|社|网|本报|转|喺|差|过|"
     r"国|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
-    r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|"
+    r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|[娘婆]家|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|"
     r"[天年月日们咱距]|[求问假节]|国庆|以前|平时|后来|当时|[公婆]婆|岳[父母]|"
     r"[,，.。;；、:：(（\[\"“‘'|/~→>+\- \n]|^)$"
 )
 #: A preposition of place or a verb of moving straight before a short name.
 _MOVED = re.compile(
-    r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|[去到来回]过|了?[一两几]?趟|落地|"
+    r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|[去到来回]过|常跑|[爬登游逛]|了?[一两几]?趟|落地|"
     r"离开|寄|邮|送|"
     r"喺)$"
 )
@@ -81,7 +82,7 @@ _NAME_FIELD = re.compile(
 #: What goes on after a place that is the subject of its clause (``郑州有人等我``).
 _SUBJECT_RIGHT = re.compile(
     r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]|"
-    r"一(?:[家位名个处间所带]|[A-Z])|正[是在]|仍|还[是有在]|之[行后前旅]|解放[前后]|待[他她我人]|老[宅屋房]|境内|[东西南北]部|"
+    r"一(?:[家位名个处间所带线]|[A-Z])|正[是在]|仍|还[是有在]|之[行后前旅]|解放[前后]|待[他她我人]|老[宅屋房]|境内|[东西南北]部|"
     r"全[市省]|各[地大区]|市民|(?:先生|女士)|[—-]{1,2}"
 )
 _ROLE = re.compile(r"(?:医[生师]|护士|护师|主任|教授|同学|老师|民警|司机)$")
@@ -95,7 +96,7 @@ _AFTER_SHORT = re.compile(
     r"[,，。;；、.:)(\n ]|$|后|前|时|期间|打工|务工|工作|居住|定居|就[诊医业读]|求[诊医学]|看病|治疗|住院|手术|复查|"
     r"读书|上学|求学|探亲|"
     r"人员|旅[游居行]|出差|途中|航班|经商|[至到][\u4e00-\u9fff]|[0-9一二三四五六七八九十多数半两]+余?[天日周月年]|已|"
-    r"不足|做生意|参加|途经|隔离"
+    r"不足|第[一二三]|做生意|参加|途经|隔离"
 )
 #: What parts the items of an enumeration or the stops of a journey.
 _SEPARATORS = frozenset("、和与及至到-~→>/或")
@@ -133,6 +134,8 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
 def _heads_organisation(text: str, chain: Chain, end: int) -> bool:
     """The divisions begin the name of an organisation or a product, and no street or estate stands between."""
     reach = find_organisation_end(text, chain.end)
+    if len(chain.kinds) == 1 and is_people_ahead(text, chain.end):
+        return True
     if reach == chain.end or has_strong_element(text, chain.end, end):
         return False
     is_moved = _MOVED.search(text, max(0, chain.start - 2), chain.start) is not None
