@@ -16,12 +16,12 @@ from itertools import pairwise
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
-from ppsehr_spark.domain.rules.address_chains import Chain, link_places
+from ppsehr_spark.domain.rules.address_chains import Chain, add_town, link_places
 from ppsehr_spark.domain.rules.address_context import is_beside, is_short_place, rate_chain
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
-from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
-from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places
+from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_locator_ahead, is_unnamed_place, trim_value
+from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places, read_towns
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
@@ -33,7 +33,7 @@ _AFTER_LABEL = re.compile(
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
-_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved"))
+_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "field", "cue", "weak_cue", "door", "building", "moved"))
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3
@@ -47,11 +47,11 @@ class Addresses:
 
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
-        self._codes = load_codes()
+        self._codes, self._towns = load_codes(), read_towns(context)
         rows: defaultdict[str, list[str]] = defaultdict(list)
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             rows[kind].append(term)
-        for kind in ("label", "cue", "weak_cue", "door", "building"):
+        for kind in ("label", "field", "cue", "weak_cue", "door", "building"):
             context.terms.add(f"ADDRESS.{kind}", rows[kind])
         context.terms.add("ADDRESS.moved", [verb + place for verb in rows["moving"] for place in rows["abbreviation"]])
         foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
@@ -65,9 +65,11 @@ class Addresses:
         return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
-        chains = {c.start: c for c in link_places(text, self._codes)}
+        chains = {c.start: add_town(text.text, c, self._towns) for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
-            yield from self._read_label(text, hit, chains)
+            yield from self._read_label(text, hit, chains, is_sure=True)
+        for hit in longest(text.hits.get("ADDRESS.field", ())):
+            yield from self._read_label(text, hit, chains, is_sure=False)
         cues = _find_cues(text)
         starts = sorted(chains)
         for chain in chains.values():
@@ -78,7 +80,9 @@ class Addresses:
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
 
-    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain]) -> Iterator[Span]:
+    def _read_label(
+        self, text: NormalisedText, hit: Hit, chains: dict[int, Chain], *, is_sure: bool
+    ) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""
         plain = text.text
         gap = _AFTER_LABEL.match(plain, hit.end)
@@ -93,17 +97,23 @@ class Addresses:
         is_read = at in chains or reach > at
         if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
             end, has_colon = reach, is_read
+        if not is_sure and not (is_read and (has_colon or (at in chains and chains[at].kinds[-1] in "PCD"))):
+            return
         if has_colon and end - at >= 2 and (is_read or end - at <= 24):
             confidence = 0.97 if is_read else 0.6
-            end = max(end, min(reach, value.end()))
+            is_whole = is_sure and not (is_read and is_locator_ahead(plain, reach))
+            end = max(end, min(reach, value.end())) if is_whole else reach
             yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.label")
-        elif is_read:
+        elif is_read and not (at in chains and rate_chain(plain, chains[at], reach, has_cue=True) == 0):
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
     def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int], starts: list[int]) -> Iterator[Span]:
         end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
+        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回"), 0)
+        if moved:
+            end = chain.end + read_elements(text.text[chain.end : moved - 1], 0, _AFTER_DIVISION)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")
