@@ -122,7 +122,7 @@ class Scene:
     def of(cls, note: Note, *, borders: Borders) -> Scene:
         """Fold the note and find its borders once."""
         text = fold(note.text)
-        ends = [m.start() for m in borders.sentence_end.finditer(text)]
+        ends = [m.start() for m in borders.sentence_end.finditer(text) if m["hit"] is not None]
         clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
         # A line break before the text lets one pattern find the first entry as well as the others.
         starts = [m.start() for m in borders.patient_start.finditer(f"\n{text}")] if borders.patient_start else []

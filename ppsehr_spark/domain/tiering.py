@@ -171,7 +171,9 @@ def _read_borders(entry: Mapping[str, Any]) -> Borders:
     try:
         starts = entry.get("patient_starts", ())
         return Borders(
-            sentence_end=compile_words(entry.get("sentence_ends", ["。", "\n"])),
+            sentence_end=compile_words(
+                entry.get("sentence_ends", ["。", "\n"]), masks=entry.get("sentence_ends_except", ())
+            ),
             clause_end=compile_words(entry.get("clause_ends", [","])),
             patient_start=re.compile("|".join(map(normalise_pattern, starts))) if starts else None,
         )

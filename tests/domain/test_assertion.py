@@ -65,6 +65,24 @@ def test_menses_count_only_in_a_pregnancy(engine: RuleEngine) -> None:
     assert find(engine, {"text": "月经规律，LMP 2023-05-01。"}) == []
     pregnant = find(engine, {"text": "停经40天，LMP 2023-05-01。"})
     assert ("LMP 2023-05-01", "PREGNANCY", 2) in pregnant
+    negative = find(engine, {"text": "停经40天，LMP 2023-05-01，尿HCG阴性。"})
+    assert [mention for mention, _, _ in negative] == ["停经40天", "尿HCG阴性"]
+
+
+def test_each_kind_of_evidence_counts_for_its_own_rows() -> None:
+    files = clinical_files()
+    files["lexicons/std_terms.tsv"] = (
+        "甲病\t需旁证\t甲病\t一\n甲证\t旁证\t\t一\n甲反\t反证\t\t一\n乙病\t需旁证\t乙病\n乙证\t旁证\n"
+    )
+    engine = compile_rules(files)
+
+    def mentions(text: str) -> list[str]:
+        return [mention for mention, _, _ in find(engine, {"text": text})]
+
+    assert mentions("甲病，乙病") == []
+    assert mentions("甲病，乙病，甲证") == ["甲病"]
+    assert mentions("甲病，乙病，乙证，甲反") == ["乙病"]
+    assert mentions("甲病，乙病，甲证，乙证，甲反") == ["乙病"]
 
 
 def test_a_new_term_is_one_row_of_the_lexicon(engine: RuleEngine) -> None:
@@ -95,7 +113,9 @@ def test_random_joins_of_cases_never_overlap_or_fail(engine: RuleEngine) -> None
         assert all(a.end <= b.start for a, b in pairwise(spans))
 
 
-@pytest.mark.parametrize("unit", ["否认梅毒、", "HIV", "停经", "孕", "1-0-", "TPPA、", "梅毒，", "LMP2023-01-01 "])
+@pytest.mark.parametrize(
+    "unit", ["否认梅毒、", "HIV", "停经", "孕", "1-0-", "TPPA、", "梅毒，", "LMP2023-01-01 ", "高危", "其母TPPA阳性，"]
+)
 def test_time_grows_with_length_only(engine: RuleEngine, unit: str) -> None:
     def measure_s(n_units: int) -> float:
         note = Note("n", unit * n_units)

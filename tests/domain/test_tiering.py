@@ -228,6 +228,14 @@ def test_a_new_tiered_category_needs_conf_only() -> None:
     assert tier("一辆面包车", "面包车") == (3, "VEHICLE.3.unsure")
 
 
+def test_what_looks_like_a_sentence_end_may_be_inside_one() -> None:
+    tiers = NEW_TIERS + "[text]\nsentence_ends = ['？']\nsentence_ends_except = ['？答']\n"
+    rules = TierRules({"categories/VEHICLE.toml": NEW_CATEGORY, "tiers.toml": tiers})
+    answered, asked_again = "京A12345？答已用12年", "京A12345？已用12年"
+    assert rules.assign(Note("n", answered), [Span(0, 7, "VEHICLE")])[0].tier == 1
+    assert rules.assign(Note("n", asked_again), [Span(0, 7, "VEHICLE")])[0].tier == 3
+
+
 def test_cues_are_joined_by_all_of_and_none_of() -> None:
     tiers = """
 [cue."蓝"]

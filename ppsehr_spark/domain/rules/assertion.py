@@ -39,12 +39,13 @@ class AssertionGrammar:
 
     def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
         """Non-overlapping mentions in order; rule id ``<category>.assertion.<shape of the mention>``."""
-        is_shown: bool | None = None
+        shown: dict[str, bool] = {"mask": False}
         for match in self._match_all(text):
             shape = match.lastgroup or ""
-            if shape == "needs_evidence" and is_shown is None:
-                is_shown = self.vocabulary.evidence.search(text.text) is not None
-            if shape != "mask" and (shape != "needs_evidence" or is_shown):
+            if shape not in shown:
+                condition = self.vocabulary.conditions.get(shape)
+                shown[shape] = condition is None or condition.is_met(text.text)
+            if shown[shape]:
                 rule = f"{self.category}.assertion.{shape}"
                 yield text.span(match.start(), match.end(), self.category, confidence=_CONFIDENCE, rule=rule)
 

@@ -4,13 +4,14 @@ Knows: the roles a row can play in a mention (negation, modifier, term, test, va
 word. Reference: annotation guideline v1, "Spans" (a mention holds its assertion and value where contiguous).
 
 Columns, tab-separated: wording (a regular expression where it stands between slashes), role, anchor words of a
-regular expression (comma-separated; without one of them nearby the row is not tried, which saves time).
+regular expression (comma-separated; without one of them nearby the row is not tried, which saves time), and, for
+what needs evidence and for evidence, the kind of evidence (a name; rows without one belong together).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ppsehr_spark.domain.first_characters import compile_guard
@@ -20,10 +21,12 @@ from ppsehr_spark.errors import ConfigurationError
 #: Chinese role in the file -> what the row does in a mention.
 ROLES = {
     "否定": "negation", "间隔": "gap", "修饰": "modifier", "词": "term", "检验": "test", "后缀": "suffix",
-    "连接": "link", "值": "value", "计数": "count", "并列": "separator", "同否": "negated_separator", "均": "shared",
+    "连接": "link", "值": "value", "参考值": "reference", "计数": "count", "并列": "separator", "同否": "negated_separator", "均": "shared",
     "列举后": "list_end", "含值": "valued", "需值": "needs_value", "需旁证": "needs_evidence", "旁证": "evidence",
-    "不算": "mask",
+    "反证": "counter", "不算": "mask",
 }  # fmt: skip
+#: Roles that come in kinds (fourth column): a row of the first needs a row of the second and none of the third.
+_CONDITIONAL = ("needs_evidence", "evidence", "counter")
 _ANCHORED = ("term", "test", "valued", "needs_value", "needs_evidence")
 _OPENING = ("mask", "negation", "modifier", *_ANCHORED)
 _NOTHING = "(?!)"
@@ -32,19 +35,31 @@ _LONGEST = 12
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a note must show, and must not show, for conditional mentions of one kind to count."""
+
+    evidence: re.Pattern[str]
+    counter: re.Pattern[str]
+
+    def is_met(self, text: str) -> bool:
+        """Whether the text shows evidence and nothing against it."""
+        return self.evidence.search(text) is not None and self.counter.search(text) is None
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The compiled word list.
 
     Attributes:
         opening: finds positions where a mention may open.
-        mention: matches a mention; groups ``mask`` and ``needs_evidence``: the match is none, or a conditional one.
-        evidence: what the note must show for a ``needs_evidence`` match.
+        mention: matches a mention; group ``mask``: it is none.
+        conditions: what the note must show for a match of the group of this name (``needs_evidence...``).
         anchors: words near which mentions are looked for, normalised, in the usual letter cases.
     """
 
     opening: re.Pattern[str]
     mention: re.Pattern[str]
-    evidence: re.Pattern[str]
+    conditions: Mapping[str, Condition]
     anchors: frozenset[str]
 
 
@@ -56,6 +71,7 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
             that does not compile or that needs an anchor and has none.
     """
     parts: dict[str, list[tuple[float, str]]] = {role: [] for role in ROLES.values()}
+    kinds: dict[str, dict[str, list[tuple[float, str]]]] = {}
     anchors: set[str] = set()
     for number, row in enumerate(rows, start=1):
         role = ROLES.get(row[1].strip()) if len(row) > 1 else None
@@ -64,15 +80,25 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
         source, needed = _read_wording(row, file=file, number=number)
         if role in _ANCHORED and not needed:
             raise _wrong(file, number, "a regular expression of this role needs anchor words in the third column")
-        parts[role].append((_rank(needed, is_pattern=_is_pattern(row[0])), source))
+        ranked = (_rank(needed, is_pattern=_is_pattern(row[0])), source)
+        parts[role].append(ranked)
+        if role in _CONDITIONAL:
+            kind = row[3].strip() if len(row) > 3 else ""
+            kinds.setdefault(kind, {}).setdefault(role, []).append(ranked)
         anchors.update(needed if role in _ANCHORED else ())
     joined = {role: _join(sources) for role, sources in parts.items()}
+    named = {f"needs_evidence_{i}" if i else "needs_evidence": kinds[kind] for i, kind in enumerate(sorted(kinds))}
     return Vocabulary(
         opening=re.compile(compile_guard(joined[role] for role in _OPENING if joined[role] != _NOTHING)),
-        mention=re.compile(_assemble(joined), re.IGNORECASE),
-        evidence=re.compile(joined["evidence"], re.IGNORECASE),
+        mention=re.compile(_assemble(joined, named), re.IGNORECASE),
+        conditions={name: _compile_condition(rows) for name, rows in named.items()},
         anchors=frozenset(form for anchor in anchors for form in _letter_cases(anchor)),
     )
+
+
+def _compile_condition(rows: Mapping[str, Sequence[tuple[float, str]]]) -> Condition:
+    evidence, counter = (re.compile(_join(rows.get(role, ())), re.IGNORECASE) for role in ("evidence", "counter"))
+    return Condition(evidence, counter)
 
 
 def _wrong(file: str, row: int, hint: str) -> ConfigurationError:
@@ -117,7 +143,7 @@ def _letter_cases(anchor: str) -> tuple[str, ...]:
     return (anchor, anchor.upper(), anchor.lower(), anchor.capitalize())
 
 
-def _assemble(roles: dict[str, str]) -> str:
+def _assemble(roles: Mapping[str, str], kinds: Mapping[str, Mapping[str, Sequence[tuple[float, str]]]]) -> str:
     """One expression; alternatives are tried in order at each position, so traps come first.
 
     Items under one negation or one shared value are one mention, an item with its own value ends a list. What is
@@ -128,7 +154,8 @@ def _assemble(roles: dict[str, str]) -> str:
     unit = rf"(?>{roles['modifier']}*(?:{roles['test']}|{roles['term']}){roles['suffix']}*)"
     test = rf"(?>{roles['modifier']}*{roles['test']}{roles['suffix']}*)"
     figure = rf"(?:{roles['value']}|{roles['count']})"
-    value = rf"(?>{roles['link']}*){figure}(?: ?{figure})*"
+    # In a report the range of reference follows the value and is none.
+    value = rf"(?>{roles['link']}*){figure}(?:(?!{roles['reference']}) ?{figure})*"
     # Without a word that shares it (均), a count belongs to its own item only.
     common = rf"(?:(?={roles['shared']})|(?!(?>{roles['link']}*){roles['count']})){value}"
     either = rf"(?:{roles['separator']}|{roles['negated_separator']})"
@@ -137,7 +164,7 @@ def _assemble(roles: dict[str, str]) -> str:
         rf"(?P<valued>{roles['negation']}?{roles['valued']})",
         rf"(?P<negated>{roles['negation']}(?>{roles['gap']}*)(?:{test}{value}|{unit}(?:{either}{unit}(?!{value}))*))",
         rf"(?P<needs_value>{roles['needs_value']}{value})",
-        rf"(?P<needs_evidence>{roles['needs_evidence']})",
+        *(rf"(?P<{name}>{_join(rows.get('needs_evidence', ()))})" for name, rows in kinds.items()),
     )
     shapes = (
         rf"(?P<tests>{test}(?:{roles['separator']}{test}){{0,{_LONGEST}}}{value})",
