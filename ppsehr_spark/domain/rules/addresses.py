@@ -87,13 +87,15 @@ class Addresses:
         plain = text.text
         gap = _AFTER_LABEL.match(plain, hit.end)
         at = gap.end() if gap else hit.end
+        has_colon = gap is not None and gap.group("colon") is not None
+        if not (is_sure or has_colon or at in chains):
+            return
         value = _VALUE.match(plain, at)
         if value is None or not any(is_hanzi(value.group(), i) for i in range(len(value.group()))):
             return
         end = trim_value(plain, at, value.end())
         around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
         reach = _read_bounded(text, chains[at].end if at in chains else at, around)
-        has_colon = gap is not None and gap.group("colon") is not None
         is_read = at in chains or reach > at
         if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
             end, has_colon = reach, is_read

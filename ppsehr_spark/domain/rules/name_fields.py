@@ -15,6 +15,7 @@ from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater
 from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+_FIRST_OF_GAPS = frozenset(" (:]")
 #: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
 _PERSON_FIELD = re.compile(
     r"[人者员生师士](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?(?:\([\u4e00-\u9fff]{1,6}\))?:[ ]{0,8}(?=[\u4e00-\u9fff])"
@@ -42,9 +43,12 @@ class NameFields:
         plain = text.text
         for kind in ("label", "weak_label"):
             for hit in longest(text.hits.get(f"NAME.{kind}", ())):
+                may_part = plain[hit.end : hit.end + 1] in _FIRST_OF_GAPS
+                if not may_part and kind == "weak_label":
+                    continue
                 if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
                     continue
-                gap = _AFTER_LABEL.match(plain, hit.end)
+                gap = _AFTER_LABEL.match(plain, hit.end) if may_part else None
                 if gap is None and kind == "label":
                     yield from self.rater.read_best(plain, hit.end, PRIOR["label"], "after_label")
                 elif gap:

@@ -32,6 +32,7 @@ _PARENT = re.compile(
     r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff]"
     r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
 )
+_PARENT_WORD = re.compile("[妈爸奶爷婆公姥]")
 _PARENT_PRIOR = 4.0
 #: Log-odds that a clause begins with a foreign name, before a mark.
 _CLAUSE = -6.0
@@ -69,7 +70,7 @@ class NameLines:
             )
 
     def _find_parents(self, text: str) -> Iterator[FoundName]:
-        for match in _PARENT.finditer(text):
+        for match in _PARENT.finditer(text) if _PARENT_WORD.search(text) else ():
             given = self.reader.read_given(text, match.start())
             if given:
                 yield rate(given.start, given.end, given.odds + _PARENT_PRIOR, "parent")

@@ -7,7 +7,7 @@ made the place. Reference: annotation guideline v1, row NAME.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ppsehr_spark.domain.offsets import Hit
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_right
@@ -55,20 +55,22 @@ _CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
 _A_FIELD = 4.0
 #: Adverbs that do not lead to a person as prepositions do.
 _NO_PREPOSITIONS = frozenset("应全相都")
-_BLANKS = re.compile(r"[ ]{0,2}")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
     r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
     r"[ ]{0,2}(?P<quoted>[\"'(])?"
 )
+#: What may follow the first character of a name besides another one: masks, the dot, a blank.
+_AFTER_FIRST = frozenset("*×○〇□_Xx· ")
 _FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
 def after_blanks(text: str, at: int) -> int:
     """The place after at most two blanks at ``at``."""
-    gap = _BLANKS.match(text, at)
-    return gap.end() if gap else at
+    if text[at : at + 1] != " ":
+        return at
+    return at + 2 if text[at + 1 : at + 2] == " " else at + 1
 
 
 class NameRater:
@@ -117,15 +119,15 @@ class NameRater:
         is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)
         return 1.0 if text[at] in _NO_PREPOSITIONS and is_place_of_noun else 6.0
 
-    def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Iterator[FoundName]:
+    def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
         is_first = text[at : at + 1] in self.reader.firsts or (
             rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
         )
-        if not is_first or self._runs_on(text, at, cue, rule):
-            return
+        if not is_first or not self._may_go_on(text, at + 1, rule) or self._runs_on(text, at, cue, rule):
+            return ()
         if prior <= _FAINT and self._begins_a_word(text, at):
-            return
+            return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
         allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
@@ -135,7 +137,12 @@ class NameRater:
         candidates += [given] if given else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self.rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
-        yield from sorted(found, key=lambda f: -f.confidence)[:1]
+        return sorted(found, key=lambda f: -f.confidence)[:1]
+
+    @staticmethod
+    def _may_go_on(text: str, at: int, rule: str) -> bool:
+        """False where neither a character nor a mask, a dot or a blank follows the first character of a name."""
+        return rule in _TAKES_LONE or is_hanzi(text, at) or text[at : at + 1] in _AFTER_FIRST
 
     def _doubt_form(self, text: str, reading: NameReading, rule: str) -> float:
         """What a surname alone, or a name only heard and not composed, costs beyond its own form."""
@@ -172,10 +179,11 @@ class NameRater:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
-        if (
-            text[at : at + 2] in model.name_words
-            or min(model.words.get(text[at:end], 99.0) for end in (at + 2, at + 3)) > _LESS_COMMON
-        ):
+        cost = model.words.get
+        is_word = cost(text[at : at + 2], 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        if not is_word or text[at : at + 2] in model.name_words:
             return False
-        ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
-        return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)
+        for end in range(at + 2, min(at + 7, len(text) + 1)):
+            if text[end : end + 1] in _MAY_CLOSE and weigh_right(text, end) >= _STRONG_MARK:
+                return False
+        return True

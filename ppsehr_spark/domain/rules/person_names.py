@@ -140,7 +140,7 @@ class PersonNames:
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
         is_spaced, is_short = text[hit.start - 1 : hit.start] == " ", len(hit.value) == 1
-        if is_short and (is_spaced or not self._ends_short(text, hit)):
+        if is_short and (is_spaced or not self._may_take_short(text, hit) or not self._ends_short(text, hit)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
@@ -155,6 +155,12 @@ class PersonNames:
         model = self.reader.model
         words = model.ordinary_from(text, start, hit.end)
         return words[0] < model.single_cost(text[start]) + words[hit.start - start] - _FAR
+
+    def _may_take_short(self, text: str, hit: Hit) -> bool:
+        """False where no surname stands before a title of one character that asks for one."""
+        model = self.reader.model
+        is_named = text[hit.start - 1 : hit.start] in model.single or text[hit.start - 2 : hit.start] in model.compound
+        return is_named or hit.value in _KIN_TITLES
 
     def _ends_short(self, text: str, hit: Hit) -> bool:
         """True when a title of one character is a word of its own; 老 also ends names (``胡老三``)."""
