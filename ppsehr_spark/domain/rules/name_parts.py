@@ -7,6 +7,7 @@ Reference: annotation guideline v1, row NAME.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -297,9 +298,12 @@ class NameReader:
         return self._rate_right(text, at, end, odds, "given")
 
     def read_ends(
-        self, text: str, at: int, *, allows_lone: bool = False, is_foreign_too: bool = True
+        self, text: str, at: int, *, allows_lone: bool = False, is_foreign_too: bool = True, least: float = -math.inf
     ) -> list[NameReading]:
-        """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
+        """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window.
+
+        Han readings whose odds cannot reach ``least`` are left out.
+        """
         first = text[at : at + 1]
         if first not in self.model.heads and first not in self.foreign.characters and first not in _NICK:
             return []
@@ -314,7 +318,7 @@ class NameReader:
         found = []
         for end in range(at + 1, min(at + 5, stop) + 1):
             cost = self.model.name_cost(text, at, end, allows_lone=allows_lone and not is_hanzi(text, end))
-            if cost < _HOPELESS:
+            if cost < _HOPELESS and rest[0] - cost - rest[end - at] + _HARD_EDGE >= least:
                 form = "lone" if end - at <= 2 and text[at:end] in self.model.surnames else "han"
                 found.append(self._rate_right(text, at, end, rest[0] - cost - rest[end - at], form))
         if first in _NICK and text[at + 1 : at + 2] in self.model.single:

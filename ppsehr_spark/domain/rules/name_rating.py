@@ -44,6 +44,8 @@ PRIOR = {
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
 _MOST_RIGHT = 4.5
+#: Odds of a reading below these less the prior come to nothing, whatever stands around it.
+_LEAST_ODDS = -10.0
 _FAINT = -2.5
 _COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
 _STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
@@ -131,7 +133,8 @@ class NameRater:
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
         allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
-        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
+        least = _LEAST_ODDS - prior
+        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
         given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
         candidates += [given] if given else []
