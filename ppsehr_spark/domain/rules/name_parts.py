@@ -316,7 +316,7 @@ class NameReader:
                 cost = self.model.name_cost(text, stop - tail, stop) + _NEXT_NAME
                 rest[stop - tail - at] = min(rest[stop - tail - at], cost)
         found = []
-        for end in range(at + 1, min(at + 5, stop) + 1):
+        for end in range(at + 1 if allows_lone else at + 2, min(at + self._longest_at(text, at), stop) + 1):
             cost = self.model.name_cost(text, at, end, allows_lone=allows_lone and not is_hanzi(text, end))
             if cost < _HOPELESS and rest[0] - cost - rest[end - at] + _HARD_EDGE >= least:
                 form = "lone" if end - at <= 2 and text[at:end] in self.model.surnames else "han"
@@ -333,6 +333,12 @@ class NameReader:
             ]
             found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in costs]
         return found
+
+    def _longest_at(self, text: str, at: int) -> int:
+        """Characters of the longest Han name that can begin at ``at``: few surnames make more than three."""
+        second = text[at + 1 : at + 2]
+        is_long = second == "氏" or second in self.model.single or text[at : at + 2] in self.model.compound
+        return 5 if is_long else 3
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from daachorse import CharwiseDoubleArrayAhoCorasick
@@ -33,7 +33,7 @@ class TermIndex:
         for start, end, at in self.automaton.find_overlapping(text.text) if self.automaton else ():
             for name, value in owners[at]:
                 found[name].append(new(Hit, (start, end, value)))
-        return replace(text, hits=dict(found))
+        return NormalisedText(text.original, text.text, text.positions, dict(found), text.numbers, text.longest_number)
 
 
 class TermRegistry:
