@@ -19,6 +19,7 @@ SMALL = {
     "lexicons/given_characters.tsv": "明\t100\t100\t200\n芳\t50\t80\t90\n",
     "lexicons/ordinary_words.tsv": "9\t王 高 明 芳\n8\t高明\n7\t明天\n",
     "lexicons/surname_words.tsv": "高热\n",
+    "lexicons/name_words.tsv": "高明\n",
 }
 
 
@@ -35,10 +36,15 @@ def test_a_segmentation_takes_the_cheapest_words(model: NameModel) -> None:
 
 
 def test_a_given_name_costs_what_its_characters_cost_by_place(model: NameModel) -> None:
-    expected = 3.1 + 0.2 - math.log(50.35 / 10_000) - math.log(100.35 / 10_000)
+    # every listed character has a floor of three, of which half a use and a little for the unlisted remain
+    expected = 3.1 + 0.2 - math.log(47.65 / 10_000) - math.log(97.65 / 10_000)
     assert model.name_cost("王芳明", 0, 3) == pytest.approx(expected)
     assert model.name_cost("王的", 0, 2) >= 16
     assert model.name_cost("明芳", 0, 2) == math.inf
+
+
+def test_a_word_that_is_often_a_name_costs_half_a_unit_less_as_one(model: NameModel) -> None:
+    assert model.name_cost("高明", 0, 2) == pytest.approx(8 - 0.5)
 
 
 def test_a_lone_surname_must_be_asked_for(model: NameModel) -> None:

@@ -76,40 +76,44 @@ _NATION = re.compile(
     r"白|傣|黎|畲|布依|柯尔克孜|锡伯|达斡尔|鄂温克|羌|纳西|佤|水|仫佬|土|撒拉)族"
 )
 _CALLED = re.compile(r"[ ]?\((?:化名|音译|艺名|笔名|网名|曾用名|原名|本名|英文名)[,:;) ]")
-_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}[.、)][ ]{0,2}$")
+_NUMBERED = re.compile(r"(?:^|\n)[ ]{0,4}\(?[0-9]{1,3}(?:[.、)][ ]{0,2}|[ ]{1,3})$")
 _TIME_STAMP, _BEHIND_TIME = re.compile(r"[0-9]{1,2}[:时][0-9]{2}分?[ ,]{0,2}$"), frozenset(" ,分0123456789")
 #: When what ails the person began, where the person lives, the next of kin in the same list.
 _SINCE = re.compile(
     r"[ ,]?(?:于)?(?:[0-9]{1,3}|[半数一二三四五六七八九十]{1,2})余?(?:小时|分钟|天|日|周|年|个?月)(?:余|多)?[前来]"
 )
-_LIVES = re.compile(r",(?:现住|家住|住|来自|籍贯|原籍|系|[\u4e00-\u9fff]{2,4}人[,。])")
+_LIVES = re.compile(r",(?:现住|家住|住|来自|籍贯|原籍|系|[\u4e00-\u9fff]{2,6}[省市县州]|[\u4e00-\u9fff]{2,4}人[,。])")
 _NEXT_KIN = re.compile(
     r"[、,](?:其)?(?:父亲?|母亲?|夫|妻子?|丈夫|子|女|儿子|女儿|兄|弟|姐|妹|外婆|奶奶|爷爷|女友|男友)"
     r"[\u4e00-\u9fff]{2,3}(?:[、,。;) \n]|均|都)"
 )
+#: A number in the next column: an age.
+_COLUMN = re.compile(r"[ ]{1,4}[0-9]{1,3}(?:[ ]{1,4}[\u4e00-\u9fff]|岁|[ ]*\n)")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
+_DIGITS, _NUMERALS = "0123456789", "半数一二三四五六七八九十"
+#: Marks to the right of a name, with the characters that each may begin with, the surest first.
 _RIGHT = (
-    (_SEX_AGE, 11.0),
-    (_SEX, 8.0),
-    (_KIN_AFTER, 6.0),
-    (_AGE, 6.0),
-    (_PAIR, 5.0),
-    (_REACH, 6.0),
-    (_IDENTITY, 5.0),
-    (_SIGN, 5.0),
-    (_NATION, 6.0),
-    (_CALLED, 6.0),
-    (_COURSE, 4.0),
-    (_BRACKETED, 5.0),
-    (_SINCE, 3.5),
-    (_LIVES, 3.0),
-    (_NEXT_KIN, 3.0),
-    (_BRACKETED_NEXT, 2.0),
+    (_SEX_AGE, 11.0, " ,/、(|"),
+    (_SEX, 8.0, " ,、(/|·;"),
+    (_KIN_AFTER, 6.0, " (,"),
+    (_AGE, 6.0, " ,、(/|"),
+    (_PAIR, 5.0, "之夫父母伉妈爸奶爷外家"),
+    (_REACH, 6.0, " ,、(:/|留预电手微TtQ1+0*"),
+    (_IDENTITY, 5.0, " ,、(|/身I住" + _DIGITS),
+    (_SIGN, 5.0, " 签敬谨启手收"),
+    (_NATION, 6.0, " ,、("),
+    (_CALLED, 6.0, " ("),
+    (_COURSE, 4.0, " ,"),
+    (_BRACKETED, 5.0, " ("),
+    (_SINCE, 3.5, " ,于" + _DIGITS + _NUMERALS),
+    (_LIVES, 3.0, ","),
+    (_NEXT_KIN, 3.0, "、,"),
+    (_BRACKETED_NEXT, 2.0, "("),
+    (_COLUMN, 2.5, " "),
 )
-#: Marks to the right of a name, quick to rule out: most places have none of these characters next.
-FIRST_OF_MARKS = frozenset(
-    "留预0123456789半数一二三四五六七八九十于 ,、(/|·;之夫父母伉签敬谨启电手微TtQ1+0身I住*收妈爸奶爷外家"
-)
+#: Quick to rule out: most places have none of these characters next.
+FIRST_OF_MARKS = frozenset(c for _, _, first in _RIGHT for c in first)
+_BY_FIRST = {c: tuple((p.match, w) for p, w, first in _RIGHT if c in first) for c in FIRST_OF_MARKS}
 #: Acts and speech to the right of a name, as quick to rule out.
 FIRST_OF_ACTS = frozenset(
     "诉代自主签在到来致一二三巡协陪搀查接换顶值及的家同拒否要表已看复汇补指认器送赶询告解交执核意副医护教大等先女与向为陈推报术微电手联"
@@ -117,17 +121,18 @@ FIRST_OF_ACTS = frozenset(
 )
 #: What stands behind the punctuation of every mark: one look rules out nearly all commas and blanks.
 _MAY_MARK = re.compile(
-    r"[^ ,、(:/|·;]|,[\u4e00-\u9fff]{2,4}人[,。]|[ ]?\([\u4e00-\u9fff]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
+    r"[^ ,、(:/|·;]|,[\u4e00-\u9fff]{2,6}[人省市县州]|[ ]?\([\u4e00-\u9fff]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
     r"[男女性MF0-9+年联电手微TtQ身证I住门病台护医签敬谨启记系为是患其之的父母子夫妻儿女爱配家本姐弟兄妹哥孙外媳婿嫂朋同邻监侄亲祖奶爷长次老工"
-    r"现住来籍原半数一二三四五六七八九十于孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(化音艺笔网曾英]"
+    r"现住来籍原半数一二三四五六七八九十于孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
 )
 
 
 def weigh_mark(text: str, end: int) -> float:
     """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
-    if text[end : end + 1] in FIRST_OF_MARKS and _MAY_MARK.match(text, end):
-        for pattern, weight in _RIGHT:
-            if pattern.match(text, end):
+    marks = _BY_FIRST.get(text[end : end + 1])
+    if marks and _MAY_MARK.match(text, end):
+        for match, weight in marks:
+            if match(text, end):
                 return weight
     return 0.0
 

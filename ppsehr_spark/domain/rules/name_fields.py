@@ -50,7 +50,7 @@ class NameFields:
                     continue
                 gap = _AFTER_LABEL.match(plain, hit.end) if may_part else None
                 if gap is None and kind == "label":
-                    yield from self.rater.read_best(plain, hit.end, PRIOR["label"], "after_label")
+                    yield from self.rater.read_beyond(plain, hit, PRIOR["label"], "after_label")
                 elif gap:
                     prior = PRIOR[kind + (":" if gap.group("colon") else " ")]
                     yield from self.read_list(plain, gap.end(), prior, is_strict=kind == "label")
@@ -58,7 +58,7 @@ class NameFields:
     def find_fields(self, text: NormalisedText) -> Iterator[FoundName]:
         """A field whose name ends in a word for persons."""
         for match in _PERSON_FIELD.finditer(text.text):
-            yield from self.read_list(text.text, match.end(), PRIOR["weak_label:"], is_strict=False)
+            yield from self.read_list(text.text, match.end(), PRIOR["field:"], is_strict=False)
 
     def read_list(self, text: str, at: int, prior: float, *, is_strict: bool) -> Iterator[FoundName]:
         """A name and, separated by 、 or /, its companions."""

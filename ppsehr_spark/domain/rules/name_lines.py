@@ -33,7 +33,9 @@ _PARENT = re.compile(
     r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
 )
 _PARENT_WORD = re.compile("[妈爸奶爷婆公姥]")
-_PARENT_PRIOR = 4.0
+_PARENT_PRIOR, _PET_ODDS, _PLAIN_WORD = 4.0, 2.0, 10.5
+#: Doubled characters that are no pet name.
+_KIN_DOUBLED = frozenset(f"{c}{c}" for c in "宝娃妈爸奶爷姐妹弟哥叔伯姑舅婆公太姨嫂")
 #: Log-odds that a clause begins with a foreign name, before a mark.
 _CLAUSE = -6.0
 _CELL_PRIOR = -1.0
@@ -70,9 +72,14 @@ class NameLines:
             )
 
     def _find_parents(self, text: str) -> Iterator[FoundName]:
+        """``乐乐妈：``, ``雨桐妈妈，``: a pet name or a given name before the word for a parent."""
         for match in _PARENT.finditer(text) if _PARENT_WORD.search(text) else ():
-            given = self.reader.read_given(text, match.start())
-            if given:
+            pair = match.group()
+            given = None if pair in _KIN_DOUBLED else self.reader.read_given(text, match.start())
+            is_pet = pair[0] == pair[1] and self.reader.model.words.get(pair, 99.0) > _PLAIN_WORD
+            if is_pet and pair not in _KIN_DOUBLED:
+                yield rate(match.start(), match.end(), _PET_ODDS, "parent")
+            elif given:
                 yield rate(given.start, given.end, given.odds + _PARENT_PRIOR, "parent")
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:

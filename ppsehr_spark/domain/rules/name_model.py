@@ -44,6 +44,7 @@ class NameModel:
         rows = context.lexicon("lexicons/surnames.tsv")
         self.common = frozenset(r[0] for r in rows if r[1] == "common")
         self.compound = frozenset(r[0] for r in rows if r[1] in ("compound", "japanese"))
+        self._japanese = frozenset(r[0] for r in rows if r[1] == "japanese")
         self._surname = {r[0]: _surname_cost(at, r[1]) for at, r in enumerate(rows, start=1)}
         self.single = frozenset(s for s in self._surname if len(s) == 1)
         self.surnames = self.single | self.compound

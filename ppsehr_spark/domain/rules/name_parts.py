@@ -20,7 +20,7 @@ _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
 NOT_GIVEN = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
-    "不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
+    "部署局不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Those of them that given names hold as well: 谢有福, 李向东, 王为民.
@@ -125,7 +125,8 @@ class NameReader:
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
         self.foreign = ForeignNames(context)
-        self.firsts = self.model.heads | self.foreign.characters | _NICK | {c[0] for c in self.foreign.components}
+        self._sounds = self.foreign.characters | {c[0] for c in self.foreign.components}
+        self.firsts = self.model.heads | self._sounds | _NICK
 
     def surname_length(self, text: str, at: int) -> int:
         """2 for a compound surname at ``at``, 1 for a single one, 0 for none."""
@@ -156,7 +157,7 @@ class NameReader:
             return None
         is_word = self.model.word_cost(run.group()) is not None and not self.surname_length(text, at)
         is_word = is_word or any(c in NOT_GIVEN for c in run.group()) or _PAIR_AT_END.search(run.group()) is not None
-        return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 2.0 * is_word, True, "unknown")
+        return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 4.0 * is_word, True, "unknown")
 
     def after_titled(self, text: str, at: int) -> int | None:
         """The place after ``王主任`` at ``at``: a surname with its title; None where none stands."""
@@ -305,7 +306,7 @@ class NameReader:
         Han readings whose odds cannot reach ``least`` are left out.
         """
         first = text[at : at + 1]
-        if first not in self.model.heads and first not in self.foreign.characters and first not in _NICK:
+        if first not in self.firsts:
             return []
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
@@ -324,7 +325,7 @@ class NameReader:
         if first in _NICK and text[at + 1 : at + 2] in self.model.single:
             cost = _NICK_COST + self.model.name_cost(text, at + 1, at + 2, allows_lone=True)
             found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
-        if is_foreign_too and first in self.foreign.characters:
+        if is_foreign_too and first in self._sounds:
             costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
             costs = [
                 (e, c)

@@ -23,6 +23,7 @@ PRIOR = {
     "label ": 3.0,
     "label": 1.8,
     "weak_label:": 2.5,
+    "field:": 3.5,
     "weak_label ": -2.0,
     "kin": -1.5,
     "vague": -3.5,
@@ -68,11 +69,11 @@ _FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
-def after_blanks(text: str, at: int) -> int:
-    """The place after at most two blanks at ``at``."""
-    if text[at : at + 1] != " ":
-        return at
-    return at + 2 if text[at + 1 : at + 2] == " " else at + 1
+def after_blanks(text: str, at: int, *, most: int = 2) -> int:
+    """The place after at most ``most`` blanks at ``at``."""
+    while text[at : at + 1] == " " and most:
+        at, most = at + 1, most - 1
+    return at
 
 
 class NameRater:
@@ -93,7 +94,7 @@ class NameRater:
             and self.reader.model.word_cost(text[reading.start + 1 : reading.end])
         ):
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
-        if (rule == "role" or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
+        if (rule in ("role", "after_label") or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
                 reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
             )
@@ -121,7 +122,9 @@ class NameRater:
         is_place_of_noun = not is_hanzi(text, at - 1) or self.reader.is_stop_before(text, at)
         return 1.0 if text[at] in _NO_PREPOSITIONS and is_place_of_noun else 6.0
 
-    def read_best(self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None) -> Sequence[FoundName]:
+    def read_best(
+        self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None, takes_lone: bool = True
+    ) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
         is_first = text[at : at + 1] in self.reader.firsts or (
             rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
@@ -132,7 +135,9 @@ class NameRater:
             return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
-        allows_lone = rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
+        allows_lone = (
+            takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
+        )
         least = _LEAST_ODDS - prior
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
@@ -162,13 +167,15 @@ class NameRater:
         bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
         if bridge and bridge.end() > at:
             gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
-            yield from self.read_best(text, bridge.end(), prior + gain, rule)
+            is_open = text[bridge.end() - 1] != "("
+            yield from self.read_best(text, bridge.end(), prior + gain, rule, takes_lone=is_open)
 
     def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
         model = self.reader.model
         is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
-        if is_longer or self.reader.is_title(text[at - 1 : at + 1]):
+        is_longer |= self.reader.is_title(text[at - 1 : at + 1]) or self.reader.is_stop_before(text, at + 1, least=3)
+        if is_longer:
             return True
         cost = model.word_cost(text[at - 1 : at + 1])
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")

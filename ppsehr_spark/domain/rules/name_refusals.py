@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_mark
 from ppsehr_spark.domain.rules.name_found import FoundName
 
@@ -24,6 +25,32 @@ _PLACE_AFTER = re.compile(
     r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆|故居|温泉|山庄|"
     r"公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|购物|商场|超市|公证处|兄弟|世界杯|竞技|》"
 )
+_BARE_BRANDS = frozenset(["clause", "inside", "agent"])
+#: A dose behind a word, and stems of drug names (WHO, "The use of stems in the selection of INN", in Chinese).
+_DOSE = re.compile(
+    r"[)\"]{0,2}[ ]{0,2}[0-9]{1,4}(?:\.[0-9]{1,3})?[ ]?(?:[mMkKuμ]?[gG](?![a-z])|m[lL]|M[lL]|I?U(?![a-z])|"
+    r"万?单位|[片粒支丸袋滴克]|毫[克升]|微克)"
+)
+_DRUG_STEM = re.compile(
+    r"替尼|单抗|他汀|沙坦|普利|洛尔|地平|西林|沙星|霉素|列净|列汀|格雷|帕利|培南|司琼|双胍|嘧啶|昔布|拉唑|卡因|他赛|夫定|那韦|瑞韦"
+)
+
+
+def is_drug(text: str, found: FoundName) -> bool:
+    """``(泰索帝)120mg``, ``奥拉帕利``: no word announces a person, a dose follows or the stem of a drug closes it."""
+    if found.rule not in _BARE:
+        return False
+    has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 1, len(text))) is not None
+    return has_stem or _DOSE.match(text, found.end) is not None
+
+
+def is_brand(text: NormalisedText, found: FoundName) -> bool:
+    """``周大福``, ``康师傅``: a house that bears a name, or a part of it; a mark of persons makes it one."""
+    for hit in text.hits.get("NAME.brand", ()):
+        if hit.start <= found.start and found.end <= hit.end:
+            is_whole = hit.end == found.end
+            return not is_whole or (found.rule in _BARE_BRANDS and weigh_mark(text.text, found.end) == 0)
+    return False
 
 
 def is_eponym(text: str, found: FoundName) -> bool:

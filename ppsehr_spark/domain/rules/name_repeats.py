@@ -60,9 +60,9 @@ def _find_lone(text: str, found: list[FoundName], reader: NameReader) -> list[Fo
     lone = []
     for f in found:
         mark, after = text[f.end : f.end + 1], text[f.end + 1 : f.end + 2]
-        if f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、"):
-            if after in reader.model.single and not is_hanzi(text, f.end + 2):
-                lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
+        is_alone = f.end - f.start == 1 and f.confidence >= _LONE and mark in ("/", "、")
+        if is_alone and after in reader.model.single and not is_hanzi(text, f.end + 2):
+            lone.append(FoundName(f.end + 1, f.end + 2, _BETWEEN, "companion"))
     return lone
 
 
@@ -95,7 +95,10 @@ def _find_between(text: str, found: list[FoundName], reader: NameReader) -> list
     for start in {f.end + 1 for f in certain if text[f.end : f.end + 1] in ("、", "/")} - starts:
         ends = (end for end in (start + 2, start + 3) if end + 1 in starts and text[end] in "、/")
         end = next(ends, None)
-        if end and text[start] in reader.model.common and all(is_hanzi(text, at) for at in range(start, end)):
+        if end is None:
+            continue
+        is_surname = text[start] in reader.model.common or (end == start + 3 and text[start] in reader.model.single)
+        if is_surname and all(is_hanzi(text, at) for at in range(start, end)):
             between.append(FoundName(start, end, _BETWEEN, "companion"))
     return between
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
-from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 
 #: No name of a person holds these.
 _NO_NAME = re.compile(r"[\s0-9,.:;!?()]")
@@ -23,18 +24,20 @@ _MOST, _BY_SOUND, _GIVEN, _NO_FORM = 6.0, -2.0, -3.0, -12.0
 _MARKED, _RUNS_ON = 12.0, 4.0
 #: One whole word in Latin letters; of several words the tagger sees now this one, now that.
 _LATIN = re.compile(r"(?<![A-Za-zÀ-ÿ·])(?<![A-Za-zÀ-ÿ] )[A-Z][A-Za-zÀ-ÿ'\-]{2,}(?![A-Za-zÀ-ÿ.·]| [A-Za-z])")
+_PARENT = re.compile(r"(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)$")
 _LETTER = re.compile(r"[A-Za-zÀ-ÿ]")
 _NICK_HEADS = frozenset("小大老阿")
 
 
-def read_tag(text: str, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
-    """``TagReader.read_tag`` on normalised text."""
+def read_tag(note: NormalisedText, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
+    """``TagReader.read_tag``."""
+    text = note.text
     marked = reader.read_marked(text, start)
     end = marked.end if marked else _without_title(text, start, end, reader)
     found = FoundName(start, end, 0.0, "inside")
     if not marked and (_is_part(text, start, end) or _NO_NAME.search(text, start, end)):
         return None
-    if is_eponym(text, found) or is_place(text, found):
+    if is_drug(text, found) or is_eponym(text, found) or is_place(text, found) or is_brand(note, found):
         return None
     return start, end, _weigh_form(text, start, end, reader)
 
@@ -48,7 +51,10 @@ def _is_part(text: str, start: int, end: int) -> bool:
 
 
 def _without_title(text: str, start: int, end: int, reader: NameReader) -> int:
-    """``凌教授`` -> the end of 凌."""
+    """``凌教授`` -> the end of 凌, ``乐乐妈`` -> of 乐乐."""
+    parent = _PARENT.search(text, start + 2, end)
+    if parent:
+        return parent.start()
     if end - start == 2 and text[end - 1] in _SHORT_TITLES and text[start] in reader.model.single:
         return end - 1
     return next(

@@ -22,7 +22,7 @@ from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
-from ppsehr_spark.domain.rules.name_refusals import is_eponym, is_place
+from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
@@ -36,6 +36,7 @@ _SUFFIXED = re.compile(
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
 _UNLISTED = 0.7
+_MADE = re.compile(r"[任选聘命举荐认拜封][\u4e00-\u9fff]{2,5}为$")
 #: What a bracket before a word for a person adds: ``(记者马力)``.
 _APPOSED = 1.0
 #: What a title of two characters or more adds to a surname alone before it.
@@ -74,6 +75,7 @@ class PersonNames:
         eponyms = [row[0] for row in context.lexicon("lexicons/eponyms.tsv")]
         context.terms.add("NAME.eponym", eponyms)
         context.terms.add("NAME.negative", eponyms)  # also against what a tagger proposes
+        context.terms.add("NAME.brand", [row[0] for row in context.lexicon("lexicons/name_brands.tsv")])
         context.terms.add("NAME.some", ["某", "*", "×", "XX", "xx", "○"])
         context.terms.add("NAME.dot", ["·"])
         context.terms.add("NAME.unit", ["科", "床"])
@@ -102,7 +104,7 @@ class PersonNames:
             return
         eponyms = longest(text.hits.get("NAME.eponym", ()))
         starts = [h.start for h in eponyms]
-        found = [f for f in found if self._is_kept(text.text, f, starts, eponyms)]
+        found = [f for f in found if self._is_kept(text.text, f, starts, eponyms) and not is_brand(text, f)]
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
         found += find_repeats(text.text, found, self.reader.model)
@@ -112,7 +114,7 @@ class PersonNames:
 
     def read_tag(self, text: NormalisedText, start: int, end: int) -> tuple[int, int, float] | None:
         """``TagReader.read_tag``."""
-        return read_tag(text.text, start, end, self.reader)
+        return read_tag(text, start, end, self.reader)
 
     def _is_kept(self, text: str, found: FoundName, starts: list[int], eponyms: list[Hit]) -> bool:
         """False for eponyms, drugs and words in place of a name, unless the place of a name is beyond doubt."""
@@ -121,14 +123,14 @@ class PersonNames:
         is_beyond = found.confidence >= _BEYOND_EPONYM and found.rule in _MARKED
         if not is_beyond and is_covered(starts, eponyms, found.start, found.end):
             return False
-        return not (
-            self.fields.says_nothing(text, found.start, found.end) or is_eponym(text, found) or is_place(text, found)
-        )
+        is_other = is_eponym(text, found) or is_place(text, found) or is_drug(text, found)
+        return not (is_other or self.fields.says_nothing(text, found.start, found.end))
 
     def _find_titled(self, text: NormalisedText) -> Iterator[FoundName]:
         """``王主任`` -> 王, ``李建国主任医师`` -> 李建国; ``主治医师王芳`` -> 王芳."""
         for hit in longest(text.hits.get("NAME.title", ())):
-            reading = self._read_before_title(text.text, hit)
+            is_made = self._is_made(text.text, hit)
+            reading = None if is_made else self._read_before_title(text.text, hit)
             if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
                 is_clear = reading.form == "lone" and not is_weak
@@ -136,6 +138,12 @@ class PersonNames:
                 yield self.rater.rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self.rater.read_best(text.text, hit.end, PRIOR["after_title"], "after_title")
+
+    def _is_made(self, text: str, hit: Hit) -> bool:
+        """True for ``聘任谢安为总经理``, where 为 is no part of the name."""
+        return (
+            text[hit.start - 1 : hit.start] == "为" and _MADE.search(text, max(0, hit.start - 8), hit.start) is not None
+        )
 
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
@@ -258,7 +266,7 @@ class PersonNames:
                 is_inside = model.word_cost(text[start - 1 : start + 1]) is not None and is_hanzi(text, start - 1)
                 is_open = self.reader.is_open_left(text, start) and not is_inside
                 odds = reading.odds - 2.0 * (not is_open) - 4.5 * is_word - 4.0 * is_inside
-                yield rate(start, reading.end, odds - 4.0, "masked", cap=0.93)
+                yield rate(start, reading.end, odds - (3.2 if is_open else 4.0), "masked", cap=0.93)
                 return
 
     def _read_around_dot(self, text: NormalisedText, hit: Hit) -> Iterator[FoundName]:
