@@ -111,7 +111,7 @@ class Addresses:
         end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
-        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回"), 0)
+        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回飞"), 0)
         if moved:
             end = chain.end + read_elements(text.text[chain.end : moved - 1], 0, _AFTER_DIVISION)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
