@@ -178,10 +178,9 @@ class Institutions:
         step = 0.25 if hit.value == "sure" else 0.3
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
-        end = self._extend(plain, hit.end)
-        confidence = (
-            max(confidence, 0.6) if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")) else confidence
-        )
+        end = self._extend(plain, self._extend(plain, hit.end))
+        if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")):
+            confidence = max(confidence, 0.6)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
