@@ -16,11 +16,18 @@ from ppsehr_spark.domain.rules.terms import longest
 _RANK = {"P": 0, "p": 0, "C": 1, "c": 1, "a": 1, "D": 2, "d": 2, "w": 2, "x": 2, "h": 2, "f": 1}
 #: What may part two divisions of one expression.
 _GAPS = frozenset(["-", "_", "/", "·", " ", "  "])
-_SUFFIXES = {"p": ("省", "市"), "c": ("市", "州", "县"), "a": ("市", "州", "县", "地区"), "d": ("县", "旗"), "h": ("市", "县", "区"), "x": ("区", "县")}
+_SUFFIXES = {
+    "p": ("省", "市"),
+    "c": ("市", "州", "县"),
+    "a": ("市", "州", "县", "地区"),
+    "d": ("县", "旗"),
+    "h": ("市", "县", "区"),
+    "x": ("区", "县"),
+}
 #: What must stand before a county whose name is another word (``由大方返回``), else it is that word.
 _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家转于来、和与及")
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
-_OTHER_WORD = ("市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
+_OTHER_WORD = ("县委", "市委", "省委", "区委", "旗委", "市政", "市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
 
 _LONGEST_TOWN = 6
 #: Provinces that are cities, their districts follow at once.

@@ -33,7 +33,11 @@ _AFTER_LABEL = re.compile(
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
-_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "field", "cue", "weak_cue", "door", "building", "moved"))
+_LISTS = frozenset(
+    f"ADDRESS.{kind}" for kind in ("place", "label", "field", "cue", "weak_cue", "door", "building", "moved", "native")
+)
+#: What stands before the short form of a province in ``豫籍``; no character at all stands at the head of a text.
+_BEFORE_NATIVE = frozenset(["", ",", "。", ";", "、", ":", " ", "\n", "(", "系", "为", "是", "原", "名", "位"])
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3
@@ -53,6 +57,7 @@ class Addresses:
             rows[kind].append(term)
         for kind in ("label", "field", "cue", "weak_cue", "door", "building"):
             context.terms.add(f"ADDRESS.{kind}", rows[kind])
+        context.terms.add("ADDRESS.native", [place + "籍" for place in rows["abbreviation"]])
         context.terms.add("ADDRESS.moved", [verb + place for verb in rows["moving"] for place in rows["abbreviation"]])
         foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
         places = {n: k for n, k in read_places(context).items() if k != "-"}
@@ -77,12 +82,13 @@ class Addresses:
         for hit in text.hits.get("ADDRESS.moved", ()):
             if is_short_place(text.text, hit.end):
                 yield text.span(hit.end - 1, hit.end, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
+        for hit in text.hits.get("ADDRESS.native", ()):
+            if text.text[hit.start - 1 : hit.start] in _BEFORE_NATIVE:
+                yield text.span(hit.start, hit.start + 1, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
 
-    def _read_label(
-        self, text: NormalisedText, hit: Hit, chains: dict[int, Chain], *, is_sure: bool
-    ) -> Iterator[Span]:
+    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain], *, is_sure: bool) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""
         plain = text.text
         gap = _AFTER_LABEL.match(plain, hit.end)
@@ -113,7 +119,7 @@ class Addresses:
         end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
-        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回"), 0)
+        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回飞"), 0)
         if moved:
             end = chain.end + read_elements(text.text[chain.end : moved - 1], 0, _AFTER_DIVISION)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)

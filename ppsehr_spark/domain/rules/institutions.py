@@ -46,9 +46,13 @@ _BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
 _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
 #: Behind a brand these are its departments (``广医附三生殖中心``), behind a place an institution of their own.
-_DEPARTMENTS = frozenset(["生殖中心", "产科中心", "体检中心", "康复中心", "影像中心", "透析中心", "急救中心", "健康管理中心"])
+_DEPARTMENTS = frozenset(
+    ["生殖中心", "产科中心", "体检中心", "康复中心", "影像中心", "透析中心", "急救中心", "健康管理中心"]
+)
 _OPEN_FIELDS = frozenset(["口腔", "眼科"])
-_OPEN_BRAND = re.compile(r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了])){2,4}\Z")
+_OPEN_BRAND = re.compile(
+    r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了])){2,4}\Z"
+)
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -174,8 +178,9 @@ class Institutions:
         step = 0.25 if hit.value == "sure" else 0.3
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
-        end = self._extend(plain, hit.end)
-        confidence = max(confidence, 0.6) if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")) else confidence
+        end = self._extend(plain, self._extend(plain, hit.end))
+        if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")):
+            confidence = max(confidence, 0.6)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
