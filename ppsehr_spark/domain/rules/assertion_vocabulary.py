@@ -21,7 +21,8 @@ from ppsehr_spark.errors import ConfigurationError
 #: Chinese role in the file -> what the row does in a mention.
 ROLES = {
     "否定": "negation", "间隔": "gap", "修饰": "modifier", "词": "term", "检验": "test", "后缀": "suffix",
-    "连接": "link", "值": "value", "参考值": "reference", "计数": "count", "并列": "separator", "同否": "negated_separator", "均": "shared",
+    "连接": "link", "值": "value", "参考值": "reference", "计数": "count", "并列": "separator",
+    "同否": "negated_separator", "均": "shared",
     "列举后": "list_end", "含值": "valued", "需值": "needs_value", "需旁证": "needs_evidence", "旁证": "evidence",
     "反证": "counter", "不算": "mask",
 }  # fmt: skip
