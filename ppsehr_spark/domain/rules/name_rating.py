@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ppsehr_spark.domain.offsets import Hit
-from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, is_clear_right, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
@@ -45,11 +45,11 @@ PRIOR = {
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
 _MOST_RIGHT = 4.5
-#: Odds of a reading below these less the prior come to nothing, whatever stands around it.
-_LEAST_ODDS = -10.0
+#: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
+_LEAST_ODDS = -2.2
 _FAINT = -2.5
 _COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
-_STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
+_MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -129,23 +129,30 @@ class NameRater:
         is_first = text[at : at + 1] in self.reader.firsts or (
             rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
         )
-        if not is_first or not self._may_go_on(text, at + 1, rule) or self._runs_on(text, at, cue, rule):
+        if not is_first or not self._may_go_on(text, at + 1, rule):
             return ()
-        if prior <= _FAINT and self._begins_a_word(text, at):
+        if (prior <= _FAINT and self._begins_a_word(text, at)) or self._runs_on(text, at, cue, rule):
             return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
         allows_lone = (
             takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
         )
-        least = _LEAST_ODDS - prior
+        least = self._find_least(text, at, prior)
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
-        given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
+        given = self.reader.read_given(text, at, least=least) if rule in _TAKES_GIVEN and not marked else None
         candidates += [given] if given else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self.rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
         return sorted(found, key=lambda f: -f.confidence)[:1]
+
+    @staticmethod
+    def _find_least(text: str, at: int, prior: float) -> float:
+        """The least odds of a reading at ``at`` that can still count, the best to its right being there."""
+        if prior > _FAINT:
+            return _LEAST_ODDS - prior - _MOST_RIGHT - _CLOSED_ROLE - _LAST_ON_LINE
+        return _LEAST_ODDS - prior - _MOST_RIGHT * (not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 7]))
 
     @staticmethod
     def _may_go_on(text: str, at: int, rule: str) -> bool:
@@ -194,6 +201,6 @@ class NameRater:
         if not is_word or text[at : at + 2] in model.name_words:
             return False
         for end in range(at + 2, min(at + 7, len(text) + 1)):
-            if text[end : end + 1] in _MAY_CLOSE and weigh_right(text, end) >= _STRONG_MARK:
+            if text[end : end + 1] in _MAY_CLOSE and is_clear_right(text, end):
                 return False
         return True
