@@ -14,7 +14,7 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_fields import NameFields
+from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
@@ -28,7 +28,7 @@ from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
-_SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
+_SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
 _SIMPLE_KIN_LEFT = frozenset("我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
@@ -69,6 +69,9 @@ class PersonNames:
         rows = context.lexicon("lexicons/name_labels.tsv")
         for kind in _SCANNED:
             context.terms.add(f"NAME.{kind}", [row[0] for row in rows if row[1] == kind])
+        # Weak labels are common words: looked for with what must follow them, they are hardly ever met.
+        weak = [row[0] for row in rows if row[1] == "weak_label"]
+        context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
