@@ -27,7 +27,23 @@ _SUFFIXES = {
 #: What must stand before a county whose name is another word (``由大方返回``), else it is that word.
 _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家转于来、和与及")
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
-_OTHER_WORD = ("县委", "市委", "省委", "区委", "旗委", "市政", "市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
+_OTHER_WORD = (
+    "县委",
+    "市委",
+    "省委",
+    "区委",
+    "旗委",
+    "市政",
+    "市场",
+    "市民",
+    "市值",
+    "省会",
+    "县城",
+    "区间",
+    "区别",
+    "市容",
+    "市面",
+)
 
 _LONGEST_TOWN = 6
 #: Provinces that are cities, their districts follow at once.

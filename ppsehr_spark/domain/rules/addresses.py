@@ -41,6 +41,8 @@ _BEFORE_NATIVE = frozenset(["", ",", "。", ";", "、", ":", " ", "\n", "(", "�
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3
+#: ``住院``, unless a place may be meant.
+_STAY = re.compile(r"院(?![\u4e00-\u9fff]{0,6}?[路街道巷弄村镇乡区园苑院庄屯寨])")
 #: A hospital whose name is only part of a street's or an estate's.
 _IN_STREET = re.compile(r"[\u4e00-\u9fff]{2,8}?(?:[东西南北中前后]?(?:大街|大道|路|街|巷)|家属[院楼区]|宿舍|小区|门口)")
 
@@ -140,6 +142,8 @@ class Addresses:
                 confidence = 0.85 if is_sure else 0.55
                 yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
+            if _STAY.match(text.text, hit.end):
+                continue
             end = read_elements(text.text, hit.end, Surroundings())
             is_label = text.text[hit.end : hit.end + 1] in "址房宿户建" or is_unnamed_place(text.text, hit.end, end)
             is_named = end - hit.end >= 4 and not is_hanzi(text.text, end)

@@ -65,7 +65,7 @@ _BRIDGE = re.compile(
 )
 #: What may follow the first character of a name besides another one: masks, the dot, a blank.
 _AFTER_FIRST = frozenset("*×○〇□_Xx· ")
-_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
+FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
@@ -171,7 +171,7 @@ class NameRater:
         """The reading after ``cue`` and, where ``叫``, ``为`` or a quotation mark follows it, the one behind that."""
         at = after_blanks(text, cue.end)
         yield from self.read_best(text, at, prior, rule, cue=cue)
-        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
+        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in FIRST_OF_BRIDGE else None
         if bridge and bridge.end() > at:
             gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
             is_open = text[bridge.end() - 1] != "("

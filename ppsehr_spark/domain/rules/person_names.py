@@ -21,7 +21,7 @@ from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
-from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
+from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
@@ -73,6 +73,7 @@ class PersonNames:
         weak = [row[0] for row in rows if row[1] == "weak_label"]
         context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
+        self._after_kin = self.reader.firsts | self.reader.model.given | FIRST_OF_BRIDGE
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
         eponyms = [row[0] for row in context.lexicon("lexicons/eponyms.tsv")]
@@ -195,6 +196,8 @@ class PersonNames:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
         plain = text.text
         for hit in longest(text.hits.get("NAME.kin", ())):
+            if plain[hit.end : hit.end + 1] not in self._after_kin:
+                continue
             prior = PRIOR["vague" if hit.value in self.vague_kin else "kin"]
             yield from self.rater.read_beyond(plain, hit, prior, "kin")
         for hit in longest(text.hits.get("NAME.kin1", ())):
@@ -203,6 +206,8 @@ class PersonNames:
         for hit in longest(text.hits.get("NAME.role", ())):
             yield from self._read_after_role(plain, hit, 0.0)
         for hit in longest(text.hits.get("NAME.agent", ())):
+            if plain[hit.end : hit.end + 1] not in self._after_kin:
+                continue
             yield from self.rater.read_best(plain, after_blanks(plain, hit.end), PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
             yield from self._read_after_unit(plain, hit)
