@@ -116,8 +116,10 @@ class BareNames:
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""
         second, third = text[at + 2 : at + 3], text[at + 3 : at + 4]
+        if text[at - 1 : at] == "@":
+            return True
         if second not in _MAY_CLOSE and third not in _MAY_CLOSE:
-            return text[at - 1 : at] == "@"
+            return False
         for end, after in ((at + 2, second), (at + 3, third)):
             if after == ":" and text[end - 1] not in NOT_GIVEN:
                 return weigh_left(text, at) > 0 or _speaks_again(text, at, end) > 0

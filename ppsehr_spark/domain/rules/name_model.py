@@ -34,6 +34,8 @@ _CLAN_COST = 2.0
 #: Every listed character has a floor of three: a name uses it, but hardly so often.
 _FLOOR, _RARE_GIVEN = 2.5, 0.15
 _NEVER_GIVEN = 17.0
+#: Function characters that begin a given name of two (``向东``, ``为民``, ``无双``), though they never end one.
+_MAY_LEAD = frozenset("为向从士治炎无则经日将见师护用不示科过都总")
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
 
 
@@ -156,7 +158,7 @@ class NameModel:
 
     def given_cost(self, given: str) -> float:
         """Cost of ``given`` as the given name of one or two characters."""
-        if not self._never.isdisjoint(given):
+        if not self._never.isdisjoint(given[1:] if len(given) == 2 and given[0] in _MAY_LEAD else given):
             return _NEVER_GIVEN * len(given)
         if len(given) == 1:
             return self._given.get(given, self._rare)[2]

@@ -57,6 +57,13 @@ _FOLLOW = re.compile(
 _ACT_AFTER_DOTTED = re.compile(
     r"代[述诉签办]|提供|陪[同护伴诊]|签[名字署]|主[诉动持刀]|自[述诉行]|与[\u4e00-\u9fff]|和[\u4e00-\u9fff]{2}"
 )
+#: Verbs and states of two characters whose first also ends given names (``曲云健在``).
+_VERB_OF_TWO = re.compile(
+    r"体健|健在|健康|代[诉述签办为]|签[字名署]|陪[同护诊伴]|查房|会诊|表示|要求|拒绝|在[场家外院位]|到[场院达]|来[电院诊]|致电|"
+    r"死于|死亡|去世|病故|患有|平时|平素|平日|同意|同住|同行|同来|同往|成年|成婚|正[在常]|明确|安[排装]|发[现热生病]|生[于前后]|"
+    r"文化|学习|立即|进[行入食]|光顾|高[热烧]|强[调烈]|生活|清[醒楚晨]|常[年规住]|长[期大年]|永[远久]|东[侧边]|建[议档卡]"
+)
+_CUTS_A_VERB = 3.0
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
@@ -90,7 +97,7 @@ _NOT_THE_END = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
 #: What a given name without its surname costs beside kin.
-_GIVEN_COST = 6.0
+_GIVEN_COST = 5.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
@@ -381,6 +388,7 @@ class NameReader:
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
+        odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and _VERB_OF_TWO.match(text, end - 1) is not None)
         return NameReading(at, end, odds, is_bounded, form)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:

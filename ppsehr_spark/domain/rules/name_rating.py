@@ -25,22 +25,22 @@ PRIOR = {
     "weak_label:": 2.5,
     "field:": 3.5,
     "weak_label ": -2.0,
-    "kin": -1.5,
+    "kin": -1.0,
     "vague": -3.5,
-    "kin1": -2.8,
-    "role": -0.8,
-    "role ": -2.0,
-    "role (": -3.0,
+    "kin1": -2.2,
+    "role": -0.3,
+    "role ": -1.5,
+    "role (": -2.0,
     "role:": 1.0,
-    "agent": -4.0,
+    "agent": -3.5,
     "named": 1.5,
-    "unit": -4.0,
-    "unit (": -0.5,
+    "unit": -3.2,
+    "unit (": 0.0,
     "bed": -1.2,
     "title": 0.2,
-    "after_title": -1.8,
-    "verb": -5.5,
-    "speech": -3.0,
+    "after_title": -1.4,
+    "verb": -4.5,
+    "speech": -2.5,
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
@@ -60,12 +60,12 @@ _A_FIELD = 4.0
 _NO_PREPOSITIONS = frozenset("应全相都")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
-    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"]))?(?P<equal>[为是])?"
-    r"[ ]{0,2}(?P<quoted>[\"'(])?"
+    r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"“]))?(?P<equal>[为是])?"
+    r"[ ]{0,2}(?P<quoted>[\"'“‘「『(])?"
 )
 #: What may follow the first character of a name besides another one: masks, the dot, a blank.
 _AFTER_FIRST = frozenset("*×○〇□_Xx· ")
-FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'(")
+FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 

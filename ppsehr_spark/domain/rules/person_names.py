@@ -29,7 +29,7 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_SIMPLE_KIN_LEFT = frozenset("我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
+_SIMPLE_KIN_LEFT = frozenset("给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
