@@ -20,6 +20,8 @@ from ppsehr_spark.errors import ConfigurationError
 #: Probabilities are held off 0 and 1 by this much, so that no single judge is ever certain.
 _EDGE = 1e-3
 _EVEN = 0.5
+#: A reading less likely than this changes nothing that counts; most readings are.
+LEAST_HEARD = 0.3
 _SAID = {"str": "str", "int": "int", "float": "float", "tuple[str, ...]": "list"}
 
 

@@ -61,6 +61,8 @@ def test_persons_of_chats_and_questions(text: str, names: list[str]) -> None:
         "予多西他赛（泰索帝）120mg静滴。",
         "比亚迪、宁德时代成交活跃。",
         "切尔西客场2比2战平对手。",
+        "2025中国·无锡国际马拉松今日鸣枪。",
+        "本组文·图由本报提供。",
     ],
 )
 def test_what_looks_like_a_person_in_the_news(text: str) -> None:
@@ -72,3 +74,26 @@ def test_a_word_with_a_dose_is_no_person_whatever_a_tagger_says(name: str) -> No
     text = f"予{name} 10mg 口服。"
     spans = compile_rules(read_conf_files()).propose(Note("n", text), ListedTagger((name,), 0.999))
     assert not [s for s in spans if s.category == "NAME" and s.confidence >= 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("李宁的鞋很轻，周大福的黄金降价。", []),
+        ("康师傅、老干妈相继发布财报。", []),
+        ("患者李宁，男，45岁。", ["李宁"]),
+        ("医师签名：杨国福", ["杨国福"]),
+        ("主治医师张裕查房。", ["张裕"]),
+    ],
+)
+def test_a_house_that_bears_a_name_is_a_person_where_a_mark_says_so(text: str, names: list[str]) -> None:
+    assert find(text) == names
+
+
+def test_a_post_that_one_is_made_is_no_part_of_the_name() -> None:
+    assert find("聘任谢安平为总经理，李大为主任列席。") == ["谢安平", "李大为"]
+
+
+@pytest.mark.parametrize(("text", "name"), [("王楠六段胜徐昕九段。", "徐昕"), ("柯宇九段执黑先行。", "柯宇")])
+def test_ranks_of_players_are_titles(text: str, name: str) -> None:
+    assert name in find(text)

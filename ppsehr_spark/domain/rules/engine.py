@@ -17,7 +17,7 @@ from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
 from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext, TagReader
 from ppsehr_spark.domain.rules.patterns import PatternSet, compile_lexicon, compile_pattern
 from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
-from ppsehr_spark.domain.tagging import HeardTag, Tag, Tagger, TagWeights, read_weights, weigh_tags
+from ppsehr_spark.domain.tagging import LEAST_HEARD, HeardTag, Tag, Tagger, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
@@ -160,7 +160,8 @@ def _read_tags(
     reader = next((grammar for grammar in grammars if isinstance(grammar, TagReader)), None)
     heard = []
     for tag in tags:
-        if tag.label != weights.label or tag.end - tag.start > weights.max_chars:
+        is_long = tag.end - tag.start > weights.max_chars
+        if tag.label != weights.label or is_long or tag.probability < LEAST_HEARD:
             continue
         read = reader.read_tag(text, tag.start, tag.end) if reader else (tag.start, tag.end, 0.0)
         if read:

@@ -37,6 +37,8 @@ def read_tag(note: NormalisedText, start: int, end: int, reader: NameReader) -> 
     found = FoundName(start, end, 0.0, "inside")
     if not marked and (_is_part(text, start, end) or _NO_NAME.search(text, start, end)):
         return None
+    if "·" in text[start:end] and reader.model.word_cost(text[start - 1 : start + 1]) is not None:  # 中国·无锡
+        return None
     if is_drug(text, found) or is_eponym(text, found) or is_place(text, found) or is_brand(note, found):
         return None
     return start, end, _weigh_form(text, start, end, reader)

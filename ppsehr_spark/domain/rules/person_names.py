@@ -29,13 +29,16 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_SIMPLE_KIN_LEFT = frozenset("给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
+_SIMPLE_KIN_LEFT = frozenset(
+    "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
+)
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
 _UNLISTED = 0.7
+_SHORTEST_DOTTED = 3
 _MADE = re.compile(r"[任选聘命举荐认拜封][\u4e00-\u9fff]{2,5}为$")
 #: What a bracket before a word for a person adds: ``(记者马力)``.
 _APPOSED = 1.0
@@ -286,5 +289,7 @@ class PersonNames:
                 is_title = _OPEN_TITLE.search(plain, max(0, start - 20), start) is not None
                 sound = sum(c in self.reader.foreign.characters for c in plain[start : reading.end])
                 is_han = plain[start : hit.start] in self.reader.model.surnames
-                is_clear = not is_title and (2 * sound >= reading.end - start - 1 or is_han)
+                is_cut = self.reader.model.word_cost(plain[start - 1 : start + 1]) is not None  # 中国·无锡
+                is_whole = not is_title and not is_cut and reading.end - start > _SHORTEST_DOTTED
+                is_clear = is_whole and (2 * sound >= reading.end - start - 1 or is_han)
                 yield FoundName(reading.start, reading.end, 0.91 if is_clear else 0.45, "dotted")
