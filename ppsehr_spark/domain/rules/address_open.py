@@ -169,7 +169,7 @@ _BOUNDARY = re.compile(r"(?:[,，.。;；:：、\n \"“”]|如今|现在|目�
 _AT = re.compile(
     r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|经过|路过|沿|靠近|紧邻|毗邻|就是|"
     r"(?<![也就不只都还])是|[远边]的|请|走访了?|来到|"
-    r"前往|逛|[到过去]了|[到去住]过|家[中里]?\(|"
+    r"前往|逛|[到过去]了|[到去住]过|居|[患病]者?[系为是]|系|家[中里]?\(|"
     r"[村镇乡屯寨][、和]|名称[ ]?:[ ]?)$"
 )
 
@@ -222,7 +222,9 @@ def _read_lone(text: str, start: int, end: int) -> tuple[int, int, float] | None
     """One element on its own, told by a word of place before it or by those who live there after it."""
     if _DESCRIBED.fullmatch(text, start, end):
         return None
-    lone = _LONE.match(text, start, end + 3) if _AT.search(text, max(0, start - 4), start) else None
+    is_bracketed = text[start - 1 : start] == "(" and text[end : end + 1] == ")"
+    is_placed = is_bracketed or _AT.search(text, max(0, start - 4), start) is not None
+    lone = _LONE.match(text, start, end + 3) if is_placed else None
     if lone and lone.end() >= end:
         return start, lone.end(), 0.6
     is_head = _BOUNDARY.search(text, max(0, start - 2), start) is not None
