@@ -27,10 +27,40 @@ _SUFFIXES = {
 #: What must stand before a county whose name is another word (``由大方返回``), else it is that word.
 _BEFORE_WORDS = frozenset("在赴至往到由从自去返抵回经飞住居家转于来、和与及")
 #: Words that begin with the last character of a full name: the short form is meant (``北京市场``, ``上海市民``).
-_OTHER_WORD = ("县委", "市委", "省委", "区委", "旗委", "市政", "市场", "市民", "市值", "省会", "县城", "区间", "区别", "市容", "市面")
+_OTHER_WORD = (
+    "县委",
+    "市委",
+    "省委",
+    "区委",
+    "旗委",
+    "市政",
+    "市场",
+    "市民",
+    "市值",
+    "省会",
+    "县城",
+    "区间",
+    "区别",
+    "市容",
+    "市面",
+)
 
 #: What a city may have of its own (``镇江新区``); before any other element a short name is only the head of one.
-_FACILITIES = ("新区", "高新区", "经开区", "开发区", "工业园", "机场", "火车站", "高铁站", "汽车站", "客运站", "大学城", "保税区", "综合")
+_FACILITIES = (
+    "新区",
+    "高新区",
+    "经开区",
+    "开发区",
+    "工业园",
+    "机场",
+    "火车站",
+    "高铁站",
+    "汽车站",
+    "客运站",
+    "大学城",
+    "保税区",
+    "综合",
+)
 _LONGEST_TOWN = 6
 #: Provinces that are cities, their districts follow at once.
 _MUNICIPALITIES = frozenset(["11", "12", "31", "50"])
