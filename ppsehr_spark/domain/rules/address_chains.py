@@ -84,9 +84,8 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     hits = _choose_places(_drop_straddling(plain, found, codes) if len(found) > 2 else found)
     starts = {hit.start for hit in hits if hit.value != "x"}
     for hit in hits:
-        if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
-            if hit.value not in "pcdh" or not plain.startswith(_FACILITIES, hit.end):
-                continue
+        if hit.value in "pcdaxh" and hit.end not in starts and _is_head_only(plain, hit):
+            continue
         link = Chain(hit.start, hit.end, hit.value, codes.get(plain[hit.start : hit.end], frozenset()))
         if current and _may_follow(plain, current, link):
             current = Chain(current.start, link.end, current.kinds + link.kinds, link.codes or current.codes)
@@ -98,6 +97,12 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
             yield link
     if current:
         yield close_chain(plain, current)
+
+
+def _is_head_only(text: str, hit: Hit) -> bool:
+    """A short name that begins the name of a street or town, not a city with a facility of its own."""
+    has_facility = hit.value in "pcdh" and text.startswith(_FACILITIES, hit.end)
+    return not has_facility and is_element_ahead(text, hit.end)
 
 
 def close_chain(text: str, chain: Chain) -> Chain:
