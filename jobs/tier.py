@@ -24,7 +24,7 @@ STAGE = Stage(
     body=_body,
     inputs=(schemas.NOTES, schemas.RULE_ANNOTATIONS, schemas.SEGMENT_ANNOTATIONS, schemas.CORRECTIONS),
     conf_sections=("annotate",),  # the judge's threshold
-    conf_files=("categories/", "lexicons/", "tiers.toml"),
+    conf_files=("categories/", "lexicons/", "prompts/", "tiers.toml"),
     writes=(schemas.ANNOTATIONS,),
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/tier.py "
     "--lake .state/lake",

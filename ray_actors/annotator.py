@@ -187,6 +187,7 @@ class Annotator:
             "engine": about["engine"],
             "model": about["model"],
             "prompt_version": about["prompt_version"],
+            "prompts": list(self._book.name_prompts(segment.task, (c.category for c in segment.candidates))),
             **asdict(usage),
         }
 

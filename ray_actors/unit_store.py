@@ -1,7 +1,9 @@
 """Open work units in, answers out: the annotate job's side of the lake.
 
 Knows: phi.work_units, phi.segments, phi.segment_annotations, phi.dead_letters. Must not know: Ray, models.
-A segment is open while it has no row in phi.segment_annotations; that alone decides what a resumed run still asks.
+A segment is open while no row of phi.segment_annotations answers it under today's prompts; that alone decides what a
+resumed run still asks. An answer to other words stays in the table: it counts until the new one is there, and again
+after a step back.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ppsehr_spark.domain.prompting import PromptBook, is_in_force
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.tables import Lake
@@ -22,9 +25,13 @@ from ray_actors.dispatch import DeadLetter, Task
 _SEGMENT_COLUMNS = ("segment_key", "task", "text", "note_type", "candidates")
 
 
-def open_tasks(lake: Lake) -> list[Task]:
-    """One task per unit that has open segments, in dispatch order, each segment in the first unit that names it."""
-    answered = set(lake.read(schemas.SEGMENT_ANNOTATIONS, ["segment_key"]).column(0).to_pylist())
+def open_tasks(lake: Lake, book: PromptBook) -> list[Task]:
+    """One task per unit that has open segments, in dispatch order, each segment in the first unit that names it.
+
+    Args:
+        book: the prompts in force.
+    """
+    answered = _answered(lake, book.list_prompts())
     units = lake.read(schemas.WORK_UNITS, ["unit_id", "position", "segment_keys"])
     tasks: list[Task] = []
     for unit in units.sort_by([("position", "ascending"), ("unit_id", "ascending")]).to_pylist():
@@ -33,6 +40,15 @@ def open_tasks(lake: Lake) -> list[Task]:
         if left:
             tasks.append(Task(unit["unit_id"], tuple(left)))
     return tasks
+
+
+def _answered(lake: Lake, in_force: frozenset[str]) -> set[str]:
+    keys: set[str] = set()
+    for batch in lake.stream(schemas.SEGMENT_ANNOTATIONS, ["segment_key", "prompts"]):
+        for key, asked in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if all(is_in_force(name, in_force) for name in asked or ()):
+                keys.add(key)
+    return keys
 
 
 class SegmentSource:

@@ -1,4 +1,5 @@
-"""Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``).
+"""Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``),
+and what is lost because it is not shown everything (``loss``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_lift
+import bench_loss
 import bench_tokens
 from bench_annotate import annotate
 from bench_corpora import READERS
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_annotate(commands.add_parser("annotate", help="quality on gold and public corpora, against peers"))
     _add_speed(commands.add_parser("speed", help="notes per second and core, against peers; flatness; profile"))
     bench_lift.add_arguments(commands.add_parser("lift", help="what tagger and Qwen add per category on gold"))
+    bench_loss.add_arguments(commands.add_parser("loss", help="recall lost by asking about doubtful text only"))
     bench_tokens.add_arguments(commands.add_parser("tokens", help="tokens that Qwen reads per note"))
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")

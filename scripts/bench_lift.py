@@ -1,10 +1,10 @@
 """What the tagger and Qwen add to the rules on gold, category by category, and what that says about ``model_tasks``.
 
-Knows: the half of tests/data/gold that is asked for, and the cascade in one process. Must not know: how a stage works.
+Knows: the gold that is asked for, and the cascade in one process. Must not know: how a stage works.
 The no-harm rule: a task (judge, tier) stays among a category's ``model_tasks`` only where it raised F1 there on dev.
 
-    python scripts/bench.py lift                       # rules, tagger, Qwen as conf names it; dev half
-    python scripts/bench.py lift --half test --engine rules
+    python scripts/bench.py lift                       # rules, tagger, Qwen as conf names it; dev gold
+    python scripts/bench.py lift --gold held --engine rules
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
+
+from bench_corpora import GOLD_FOLDERS
 
 from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.domain.cascade import NoteCascade
@@ -22,17 +23,16 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.rules import RuleEngine, compile_rules
 from ppsehr_spark.domain.taxonomy import MODEL_TASKS
 from ppsehr_spark.evaluation.annotation import AnnotationReport, evaluate_spans
-from ppsehr_spark.evaluation.gold_markup import GoldNote, read_gold, split_of
+from ppsehr_spark.evaluation.gold_markup import GoldNote, read_gold
 from ppsehr_spark.tagging import open_tagger
 from ray_actors.annotator import Annotator
 from ray_actors.usage import Usage
 
-_GOLD = Path(__file__).resolve().parent.parent / "tests" / "data" / "gold"
 _UNLIMITED = 1 << 40
 
 
 @dataclass
-class _Asked:
+class Asked:
     """Puts segments to one annotator and adds up what that cost."""
 
     annotator: Annotator
@@ -48,7 +48,7 @@ class _Asked:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench.py lift``."""
-    parser.add_argument("--half", choices=("dev", "test"), default="dev", help="tasks may be chosen on dev only")
+    parser.add_argument("--gold", choices=tuple(GOLD_FOLDERS), default="dev", help="tasks may be chosen on dev only")
     parser.add_argument("--engine", default="", help="engine of conf/pipeline.toml (default: the profile's)")
     parser.add_argument("--profile", default="laptop")
     parser.set_defaults(run=measure_lift)
@@ -58,16 +58,15 @@ def measure_lift(options: argparse.Namespace) -> int:
     """Print one table per stage and the lift between them; returns 0."""
     overrides = [f"annotate.engine={options.engine}"] if options.engine else []
     settings = load_settings(options.profile, overrides)
-    gold = [note for note in read_gold(_GOLD) if split_of(note.note_id) == options.half]
-    print(_report(gold, settings, half=options.half))
+    print(_report(read_gold(GOLD_FOLDERS[options.gold]), settings, name=options.gold))
     return 0
 
 
-def _report(gold: Sequence[GoldNote], settings: Settings, *, half: str) -> str:
-    rules = _ask_everything(compile_rules(settings.files))
+def _report(gold: Sequence[GoldNote], settings: Settings, *, name: str) -> str:
+    rules = allow_everything(compile_rules(settings.files))
     silent = replace(settings.partition, qwen_scope="none")
     tagger = open_tagger(settings.partition.tagger)
-    asked = _Asked(Annotator(settings.to_json()))
+    asked = Asked(Annotator(settings.to_json()))
     stages = {
         "rules": NoteCascade(rules, silent, bytes(32), asked.ask),
         "tagger": NoteCascade(rules, silent, bytes(32), asked.ask, tagger),
@@ -79,7 +78,7 @@ def _report(gold: Sequence[GoldNote], settings: Settings, *, half: str) -> str:
         asked.annotator.close()
     engine = asked.annotator.describe()
     lines = [
-        f"{half} half of the gold: {len(gold)} notes; {engine['engine']} {engine['model']}; "
+        f"{name} gold: {len(gold)} notes; {engine['engine']} {engine['model']}; "
         f"{asked.n_segments} segments, {asked.usage.prompt_tokens} prompt tokens, "
         f"of them cached {asked.usage.cached_tokens}, output {asked.usage.output_tokens}",
         *_span_lines(reports),
@@ -91,7 +90,7 @@ def _report(gold: Sequence[GoldNote], settings: Settings, *, half: str) -> str:
     return "\n".join(lines)
 
 
-def _ask_everything(rules: RuleEngine) -> RuleEngine:
+def allow_everything(rules: RuleEngine) -> RuleEngine:
     """The engine with every task of the model allowed: what conf now forbids is measured too."""
     return replace(rules, categories={c.id: replace(c, model_tasks=MODEL_TASKS) for c in rules.categories.values()})
 

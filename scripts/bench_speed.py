@@ -167,7 +167,7 @@ def profile(engine: RuleEngine, pieces: Sequence[str]) -> str:
 
 
 def _load_texts(data: Path) -> dict[str, list[str]]:
-    corpora = {"yidu": ["yidu_s4k"], "gold": ["gold-dev", "gold-test"]}
+    corpora = {"yidu": ["yidu_s4k"], "gold": ["gold-dev"]}
     texts: dict[str, list[str]] = {}
     for name, parts in corpora.items():
         loaded = [corpus for part in parts if (corpus := load_corpus(part, data))]

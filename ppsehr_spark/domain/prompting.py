@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -21,6 +21,8 @@ from ppsehr_spark.errors import ConfigurationError
 
 YES, NO = "是", "否"
 TIERS = ("1", "2", "3")
+#: Version of a prompt that does not exist: there is nothing to ask again with.
+NO_VERSION = "none"
 _SECTIONS = {"judge": ("前缀", "示例", "正文"), "extract": ("前缀", "正文"), "tier": ("前缀", "依据", "级别")}
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _KNOWN = frozenset(
@@ -68,6 +70,7 @@ class PromptBook:
         extracted: ids of the categories that a model may extract.
         accept_logits: category id -> threshold of its own (``[prompt] accept_logit``), where it has one.
         version: hash (16 hex digits) of everything above.
+        versions: (task, category id) -> hash (16 hex digits) of all that a question of that kind shows beside the text.
     """
 
     sections: Mapping[tuple[str, str], str]
@@ -76,6 +79,16 @@ class PromptBook:
     extracted: frozenset[str]
     accept_logits: Mapping[str, float]
     version: str
+    versions: Mapping[tuple[str, str], str]
+
+    def name_prompts(self, task: str, categories: Iterable[str]) -> tuple[str, ...]:
+        """``task:category:version`` of every prompt that a segment of this task and these candidates is asked with."""
+        kinds = [(task, category) for category in sorted(set(categories))] or [(task, "")]
+        return tuple(f"{task}:{category}:{self.versions.get((task, category), NO_VERSION)}" for task, category in kinds)
+
+    def list_prompts(self) -> frozenset[str]:
+        """The same names for every prompt there is: an answer that names another one was asked with other words."""
+        return frozenset(f"{task}:{category}:{version}" for (task, category), version in self.versions.items())
 
 
 def compile_prompts(files: ConfFiles, categories: Mapping[str, Category]) -> PromptBook:
@@ -98,10 +111,17 @@ def compile_prompts(files: ConfFiles, categories: Mapping[str, Category]) -> Pro
             prefixes["tier", category.id] = _tier_prefix(sections, category)
     names = {c.id: c.name for c in enabled.values()}
     logits = {c.id: float(c.prompt["accept_logit"]) for c in enabled.values() if "accept_logit" in c.prompt}
-    seen = json.dumps([[list(k), v] for part in (sections, prefixes) for k, v in sorted(part.items())])
-    return PromptBook(
-        sections, prefixes, names, frozenset(extracted), logits, hashlib.sha256(seen.encode()).hexdigest()[:16]
-    )
+    version = _hash([[list(k), v] for part in (sections, prefixes) for k, v in sorted(part.items())])
+    versions = {
+        (task, category): _hash([prefix, *(sections[task, name] for name in _SECTIONS[task])])
+        for (task, category), prefix in prefixes.items()
+    }
+    return PromptBook(sections, prefixes, names, frozenset(extracted), logits, version, versions)
+
+
+def is_in_force(prompt: str, in_force: Collection[str]) -> bool:
+    """Whether an answer to this prompt (``PromptBook.name_prompts``) need not be asked for again."""
+    return prompt in in_force or prompt.endswith(f":{NO_VERSION}")
 
 
 def judge_question(book: PromptBook, *, text: str, candidate: Span) -> Question | None:
@@ -184,6 +204,10 @@ def read_evidence(reply: str) -> str | None:
     """The quoted evidence; ``None`` where the reply does not follow the schema."""
     evidence = _read_json(reply, key="依据", kind=str)
     return evidence if isinstance(evidence, str) and evidence else None
+
+
+def _hash(values: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def _evidence_form(text: str) -> dict[str, Any]:

@@ -202,13 +202,14 @@ SEGMENT_ANNOTATIONS = TableSpec(
         _column("outcome", pa.string(), "ok, or the reason code why the reply did not count"),
         _column("engine", pa.string(), "engine name"),
         _column("model", pa.string(), "model name and fingerprint"),
-        _column("prompt_version", pa.string(), "hash of the prompt files"),
+        _column("prompt_version", pa.string(), "hash of all prompts"),
+        _column("prompts", pa.list_(pa.string()), "task:category:version of the prompts it was asked with"),
         _column("prompt_tokens", pa.int32(), "tokens sent"),
         _column("cached_tokens", pa.int32(), "of them served from the prefix cache"),
         _column("output_tokens", pa.int32(), "tokens generated"),
         _KEY["run_id"],
     ]),
-    ("segment_key",), "annotate", "deltalake",
+    ("segment_key", "prompts"), "annotate", "deltalake",
 )  # fmt: skip
 DEAD_LETTERS = TableSpec(
     "phi", "dead_letters", "segments given up, keys and error class only | 死信",

@@ -15,10 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppsehr_spark.config import Settings
 from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.errors import ExitCode, InputError, UsageError
 from ppsehr_spark.evaluation.residual_risk import describe_risk, draw_sample, judge_review
 from ppsehr_spark.evaluation.review_sheet import SheetNote, read_sheet, write_sheet
+from ppsehr_spark.lake.review_sample import draw_annotated
+from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.service.arguments import add_settings_arguments, load_chosen_settings, make_parser, run_door
 from ppsehr_spark.service.line_files import STDIO, LineSource, open_lines, write_lines
 from ppsehr_spark.service.line_work import RawLine
@@ -26,9 +29,11 @@ from ppsehr_spark.service.note_lines import NoteLine, read_note_line, read_span_
 from ppsehr_spark.service.span_index import SpanIndex, load_span_index
 
 _MAX_LINE_BYTES = 1 << 28
+_WARNING = "holds note text (PHI): readable by you alone (mode 0600), delete it once counted"
 _BOM = "\ufeff"  # without it, spreadsheets take UTF-8 for the local code page
 _EXAMPLES = """  ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv
   ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv --sample 500 --seed 7
+  ppsehr review --lake .state/lake --author dr.lin --out sheet.csv
   ppsehr review --filled sheet.csv
 
 The worksheet shows real text, every span in 【brackets|category】: keep it where notes may be kept. Fill in each row
@@ -65,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
     parser = make_parser("review", "Draws notes for people to read; bounds how many notes leak.", _EXAMPLES)
     parser.add_argument("input", nargs="?", default="", help="the notes that ppsehr annotate read; - for stdin")
     parser.add_argument("--spans", default="", metavar="FILE", help="what ppsehr annotate wrote, in any order")
+    parser.add_argument("--lake", default="", metavar="URI", help="draw from the annotated notes of this lake instead")
+    parser.add_argument("--author", default="", help="with --lake: role account of the person, for the audit log")
     parser.add_argument("--out", default="", metavar="FILE", help="the worksheet (CSV), which must not exist yet")
     parser.add_argument("--sample", type=int, default=300, metavar="N", help="notes to draw (default 300)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed and notes, same sample")
@@ -78,6 +85,22 @@ def main(argv: Sequence[str]) -> int:
 def _draw(options: argparse.Namespace) -> int:
     _require_arguments(options)
     settings = load_chosen_settings(options)
+    notes, report = _draw_from_lake(options) if options.lake else _draw_from_files(options, settings)
+    with write_lines(options.out, is_private=True) as out:
+        out.write(_BOM + write_sheet(notes, names=_category_names(settings.files)))
+    print(f"review: {report}; {options.out} {_WARNING}", file=sys.stderr)
+    return int(ExitCode.OK)
+
+
+def _draw_from_lake(options: argparse.Namespace) -> tuple[Sequence[SheetNote], str]:
+    drawn = draw_annotated(Lake(options.lake), n_sample=options.sample, seed=options.seed, author=options.author)
+    report = f"{len(drawn.notes)} of {drawn.n_notes} annotated notes drawn (seed {options.seed})"
+    if drawn.n_stale:
+        report += f"; {drawn.n_stale} drawn notes have a new text that is not annotated yet and are left out"
+    return drawn.notes, report
+
+
+def _draw_from_files(options: argparse.Namespace, settings: Settings) -> tuple[Sequence[SheetNote], str]:
     with open_lines(options.input, max_line_bytes=_MAX_LINE_BYTES) as source:
         frame = _Frame(source, load_span_index(options.spans), settings.ingest.max_note_chars)
         drawn, n_notes = draw_sample(frame, n_sample=options.sample, seed=options.seed)
@@ -87,16 +110,15 @@ def _draw(options: argparse.Namespace) -> int:
         raise InputError(
             "EMPTY_FILE", path=options.input, n_unusable=frame.n_unusable, hint="no annotated note to draw"
         )
-    sheet = write_sheet([note for _, note in drawn], names=_category_names(settings.files))
-    with write_lines(options.out, is_private=True) as out:
-        out.write(_BOM + sheet)
-    print(_report_draw(options, len(drawn), n_notes, frame.n_unusable), file=sys.stderr)
-    return int(ExitCode.OK)
+    report = f"{len(drawn)} of {n_notes} annotated notes drawn (seed {options.seed})"
+    if frame.n_unusable:
+        report += f"; {frame.n_unusable} lines have no note or no spans and cannot be drawn"
+    return [note for _, note in drawn], report
 
 
 def _count(options: argparse.Namespace) -> int:
-    if options.input or options.spans or options.out:
-        raise UsageError("ONE_OR_THE_OTHER", hint="either draw (NOTES --spans --out) or count (--filled)")
+    if options.input or options.spans or options.lake or options.out:
+        raise UsageError("ONE_OR_THE_OTHER", hint="either draw (--out) or count (--filled)")
     names = _category_names(load_chosen_settings(options).files)
     risk = judge_review(read_sheet(_read_text(options.filled), file=options.filled, names=names))
     print(json.dumps(risk.to_dict(), ensure_ascii=False, indent=1) if options.json else describe_risk(risk))
@@ -105,22 +127,20 @@ def _count(options: argparse.Namespace) -> int:
 
 def _require_arguments(options: argparse.Namespace) -> None:
     """A worksheet goes to a new file of its owner: never to a terminal, never over people's work."""
-    if not (options.input and options.spans and options.out):
-        raise UsageError("MISSING_ARGUMENT", hint="NOTES, --spans and --out, or --filled")
+    from_files, from_lake = bool(options.input or options.spans), bool(options.lake)
+    if from_files and from_lake:
+        raise UsageError("ONE_OR_THE_OTHER", hint="either NOTES and --spans, or --lake")
+    is_complete = options.author if from_lake else options.input and options.spans
+    if not (is_complete and options.out):
+        raise UsageError(
+            "MISSING_ARGUMENT", hint="--out with NOTES and --spans, or with --lake and --author; or --filled"
+        )
     if options.sample < 1:
         raise UsageError("SAMPLE_SIZE", hint="--sample is at least 1")
     if options.out == STDIO:
         raise UsageError("NOT_A_FILE", hint="the worksheet holds note text and is written to a private file only")
     if os.path.lexists(options.out):
         raise UsageError("FILE_EXISTS", path=options.out, hint="a worksheet is never written over")
-
-
-def _report_draw(options: argparse.Namespace, n_drawn: int, n_notes: int, n_unusable: int) -> str:
-    parts = [f"review: {n_drawn} of {n_notes} annotated notes drawn (seed {options.seed})"]
-    if n_unusable:
-        parts.append(f"{n_unusable} lines have no note or no spans and cannot be drawn")
-    parts.append(f"{options.out} holds note text (PHI): readable by you alone (mode 0600), delete it once counted")
-    return "; ".join(parts)
 
 
 def _category_names(files: Mapping[str, str]) -> dict[str, str]:

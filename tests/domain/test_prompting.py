@@ -15,6 +15,7 @@ from ppsehr_spark.domain.prompting import (
     compile_prompts,
     evidence_question,
     extract_question,
+    is_in_force,
     judge_question,
     read_evidence,
     read_items,
@@ -173,3 +174,24 @@ def test_items_are_read_also_from_a_fence(book: PromptBook) -> None:
 def test_evidence_is_read() -> None:
     assert read_evidence('{"依据": "已治愈"}') == "已治愈"
     assert read_evidence('{"依据": ""}') is read_evidence('{"依据": 3}') is read_evidence("已治愈") is None
+
+
+def test_a_prompt_has_another_name_where_its_own_words_changed(book: PromptBook) -> None:
+    example = replace(NAME, prompt={**NAME.prompt, "examples_no": ["高热"]})
+    changed = compile_prompts(PROMPTS, {**CATEGORIES, "NAME": example})
+    gone = book.list_prompts() - changed.list_prompts()
+    # the extraction prompt quotes good examples only
+    assert {name.rpartition(":")[0] for name in gone} == {"judge:NAME"}
+    (judge,) = (path for path in PROMPTS if "/judge." in path)
+    reworded = compile_prompts({**PROMPTS, judge: PROMPTS[judge] + "\n请再想想。"}, CATEGORIES)
+    gone = book.list_prompts() - reworded.list_prompts()
+    assert {name.rpartition(":")[0] for name in gone} == {"judge:NAME", "judge:STD"}
+
+
+def test_an_answer_names_the_prompts_it_was_asked_with(book: PromptBook) -> None:
+    named = book.name_prompts("judge", ["STD", "NAME", "STD"])
+    assert [name.rpartition(":")[0] for name in named] == ["judge:NAME", "judge:STD"]
+    assert set(named) < book.list_prompts() and set(book.name_prompts("extract", ())) < book.list_prompts()
+    missing = book.name_prompts("tier", ["NAME"])
+    assert missing == ("tier:NAME:none",) and is_in_force(missing[0], book.list_prompts())
+    assert not is_in_force("judge:NAME:0123456789abcdef", book.list_prompts())

@@ -16,6 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from ppsehr_spark.config import load_settings
+from ppsehr_spark.domain.prompting import compile_prompts
+from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.schemas import TableSpec
@@ -151,14 +154,16 @@ def test_a_changed_policy_rewrites_protected_notes_and_nothing_before_them(run: 
     assert _run("protect", [*common, "--force"]) == 0
 
 
-def _answer(lake: Lake, task: str, surface: str, **said: Any) -> None:
+def _answer(
+    lake: Lake, task: str, surface: str, *, prompt: str = "judge:NAME:0", run_id: str = "r1", **said: Any
+) -> None:
     """Store an answer to the one question of its task, as the annotate job would."""
     (segment,) = (row for row in lake.read(schemas.SEGMENTS).to_pylist() if row["task"] == task)
     (candidate,) = segment["candidates"]
     assert segment["text"][candidate["start"] : candidate["end"]] == surface
     place = {name: candidate[name] for name in ("start", "end", "category")}
-    answer = {"segment_key": segment["segment_key"], "unit_id": "u", "outcome": "ok", "spans": [], "run_id": "r"}
-    answer["verdicts"] = [{**place, **said}]
+    answer = {"segment_key": segment["segment_key"], "unit_id": "u", "outcome": "ok", "spans": [], "run_id": run_id}
+    answer |= {"verdicts": [{**place, **said}], "prompts": [prompt]}
     lake.append(schemas.SEGMENT_ANNOTATIONS, pa.Table.from_pylist([answer], schema=schemas.SEGMENT_ANNOTATIONS.schema))
 
 
@@ -185,6 +190,19 @@ def test_a_moved_threshold_is_applied_to_stored_answers_without_asking_again(run
         found[bar] = [(s["category"], s["source"]) for s in note["spans"]]
         assert note["n_open_segments"] == 0
     assert found == {"0.0": [("NAME", "rule+qwen")], "1.0": []}
+
+
+def test_the_answer_to_todays_prompt_counts_whenever_it_was_given(run: tuple[Lake, Path, list[str]]) -> None:
+    lake, _, common = run
+    files = load_settings("ci").files
+    (today,) = compile_prompts(files, load_categories(files)).name_prompts("judge", ["NAME"])
+    said = [("judge:NAME:1", "r2", False, 0), ("judge:NAME:0", "r3", True, 1), (today, "r0", False, 0)]
+    for prompt, run_id, is_accepted, n_spans in said:
+        odds = 0.5 if is_accepted else -0.5
+        _answer(lake, "judge", "温静", prompt=prompt, run_id=run_id, is_accepted=is_accepted, log_odds=odds, tier=None)
+        assert _run("tier", common) == 0
+        note = _by_source_id(lake, schemas.ANNOTATIONS)["3"]
+        assert (len(note["spans"]), note["n_open_segments"]) == (n_spans, 0)
 
 
 def test_no_log_holds_a_canary(

@@ -141,4 +141,4 @@ def test_a_missing_corpus_is_none_and_a_limit_keeps_the_first_of_the_order(corpo
     whole, part = (list(corpora.load_corpus("gold-dev", tmp_path, limit=n).texts) for n in (0, 7))
     assert part == whole[:7] and len(whole) > 100
     assert whole != sorted(whole)
-    assert not set(whole) & set(corpora.load_corpus("gold-test", tmp_path).texts)
+    assert not set(whole) & set(corpora.load_corpus("gold-held", tmp_path).texts)

@@ -9,8 +9,12 @@ import os
 import stat
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
+from ppsehr_spark.lake.schemas import ANNOTATIONS, NOTES
+from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.service.review import main
 
 SECRET = "王建国"
@@ -113,6 +117,8 @@ def test_work_of_people_is_never_written_over(files: tuple[str, str, Path], caps
         (["NOTES", "--spans", "SPANS"], "MISSING_ARGUMENT"),
         (["NOTES", "--spans", "SPANS", "--out", "SHEET", "--sample", "0"], "SAMPLE_SIZE"),
         (["NOTES", "--filled", "SHEET"], "ONE_OR_THE_OTHER"),
+        (["NOTES", "--lake", "SPANS", "--author", "dr.lin", "--out", "SHEET"], "ONE_OR_THE_OTHER"),
+        (["--lake", "SPANS", "--out", "SHEET"], "MISSING_ARGUMENT"),
         (["--filled", "SHEET"], "NO_SUCH_FILE"),
     ],
 )
@@ -123,3 +129,18 @@ def test_wrong_arguments_are_usage_errors(
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     assert word in capsys.readouterr().err
     assert not files[2].exists()
+
+
+def test_a_sample_of_a_lake_is_a_worksheet_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    span = {"start": 2, "end": 5, "category": "NAME", "source": "rule", "confidence": 0.9, "rule": "", "tier_rule": ""}
+    keys = {"note_key": "k", "patient_key": "p", "text_hash": "t", "run_id": "r"}
+    for spec, row in ((NOTES, {**keys, "text": f"患者{SECRET}"}), (ANNOTATIONS, {**keys, "spans": [span]})):
+        known = {name: row.get(name) for name in spec.schema.names}
+        uri = Lake(str(tmp_path / "lake")).table_uri(spec)
+        write_deltalake(uri, pa.Table.from_pylist([known], schema=spec.schema))
+    sheet = tmp_path / "sheet.csv"
+    assert main(["--lake", str(tmp_path / "lake"), "--author", "dr.lin", "--out", str(sheet)]) == 0
+    said = capsys.readouterr()
+    assert "1 of 1 annotated notes" in said.err and SECRET not in said.out + said.err
+    assert f"【{SECRET}|姓名】" in sheet.read_text(encoding="utf-8-sig")
+    assert stat.S_IMODE(sheet.stat().st_mode) == 0o600

@@ -15,8 +15,10 @@ from pyspark.sql import functions as F
 
 from ppsehr_spark.config import Settings
 from ppsehr_spark.domain.notes import Span
+from ppsehr_spark.domain.prompting import NO_VERSION, compile_prompts
 from ppsehr_spark.domain.rules import RuleEngine, compile_rules
 from ppsehr_spark.domain.segments import SegmentResult, apply_results
+from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
@@ -40,7 +42,7 @@ def tier_notes(
     """
     version = compile_rules(settings.files).knowledge_version
     is_spared = F.col("found_under").isin(sorted(equivalent)) if equivalent else F.lit(False)
-    joined = _with_answers(spark, lake).withColumn(
+    joined = _with_answers(spark, lake, settings.files).withColumn(
         "knowledge_version", F.when(is_spared, F.col("found_under")).otherwise(F.lit(version))
     )
     threshold = F.lit(str(settings.annotate.judge_accept_logit))
@@ -69,14 +71,26 @@ def tier_notes(
     return merge_rows(spark, lake, schemas.ANNOTATIONS, final)
 
 
-def _with_answers(spark: SparkSession, lake: Lake) -> DataFrame:
+def _answers_in_force(spark: SparkSession, lake: Lake, files: ConfFiles) -> DataFrame:
+    """One answer per segment: to today's prompts where there is one, else the newest to others."""
+    names = sorted(compile_prompts(files, load_categories(files)).list_prompts())
+    known = F.array(*map(F.lit, names))
+    gone = F.filter(
+        F.coalesce("prompts", F.array()),
+        lambda name: ~(F.array_contains(known, name) | name.endswith(f":{NO_VERSION}")),
+    )
+    answers = read_table(spark, lake, schemas.SEGMENT_ANNOTATIONS)
+    answer = F.struct("verdicts", F.col("spans").alias("found"), "outcome")
+    rank = F.struct(F.size(gone) == 0, "run_id", "unit_id")
+    return answers.groupBy("segment_key").agg(F.max_by(answer, rank).alias("a")).select("segment_key", "a.*")
+
+
+def _with_answers(spark: SparkSession, lake: Lake, files: ConfFiles) -> DataFrame:
     """Per note: rule spans, what the model answered for its segments, corrections, open segments."""
     rules = read_table(spark, lake, schemas.RULE_ANNOTATIONS).select(
         "note_key", "text_hash", "spans", "segments", F.col("knowledge_version").alias("found_under")
     )
-    answers = read_table(spark, lake, schemas.SEGMENT_ANNOTATIONS).select(
-        "segment_key", "verdicts", F.col("spans").alias("found"), "outcome"
-    )
+    answers = _answers_in_force(spark, lake, files)
     asked = rules.select("note_key", F.explode("segments").alias("o")).select("note_key", "o.*")
     answered = asked.join(answers, "segment_key", "left")
     result = F.struct("start", "end", "verdicts", F.col("found").alias("spans"), "outcome", "segment_key")
