@@ -45,6 +45,22 @@ _OTHER_WORD = (
     "市面",
 )
 
+#: What a city may have of its own (``镇江新区``); before any other element a short name is only the head of one.
+_FACILITIES = (
+    "新区",
+    "高新区",
+    "经开区",
+    "开发区",
+    "工业园",
+    "机场",
+    "火车站",
+    "高铁站",
+    "汽车站",
+    "客运站",
+    "大学城",
+    "保税区",
+    "综合",
+)
 _LONGEST_TOWN = 6
 #: Provinces that are cities, their districts follow at once.
 _MUNICIPALITIES = frozenset(["11", "12", "31", "50"])
@@ -68,7 +84,7 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
     hits = _choose_places(_drop_straddling(plain, found, codes) if len(found) > 2 else found)
     starts = {hit.start for hit in hits if hit.value != "x"}
     for hit in hits:
-        if hit.value in "pcdaxh" and hit.end not in starts and is_element_ahead(plain, hit.end):
+        if hit.value in "pcdaxh" and hit.end not in starts and _is_head_only(plain, hit):
             continue
         link = Chain(hit.start, hit.end, hit.value, codes.get(plain[hit.start : hit.end], frozenset()))
         if current and _may_follow(plain, current, link):
@@ -81,6 +97,12 @@ def link_places(text: NormalisedText, codes: Mapping[str, frozenset[str]]) -> It
             yield link
     if current:
         yield close_chain(plain, current)
+
+
+def _is_head_only(text: str, hit: Hit) -> bool:
+    """A short name that begins the name of a street or town, not a city with a facility of its own."""
+    has_facility = hit.value in "pcdh" and text.startswith(_FACILITIES, hit.end)
+    return not has_facility and is_element_ahead(text, hit.end)
 
 
 def close_chain(text: str, chain: Chain) -> Chain:

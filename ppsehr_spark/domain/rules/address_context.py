@@ -28,10 +28,12 @@ _PROSE_LEFT = re.compile(
 #: A preposition of place or a verb of moving straight before a short name.
 _MOVED = re.compile(
     r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|"
-    r"[去到来回]过|常跑|[爬登游逛]|了?[一两几]?趟|落地|"
+    r"[去到来回]过|常跑|[爬登游逛]|滞留|困在|留在|了?[一两几]?趟|落地|"
     r"离开|寄|邮|送|"
     r"喺)$"
 )
+#: A verb of going alone: what follows it is no ordinary word.
+_GOING = re.compile(r"(?:赴|返|抵|前往|抵达|回|来自)$")
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
     r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
@@ -48,6 +50,10 @@ _WORD_RIGHT = (
     r"下车|上车|转[车诊院]|复[查诊]|就[诊医]|看[病诊]|求[医诊]|住院|手术|[\u4e00-\u9fff]{0,6}(?:居住史|旅居史|旅行史|"
     r"接触史|疫区|流行区|疫水)|[0-9]{1,4}[多余]?公里|坐[车船大火高飞]|乘[车船坐火高飞]|转[来入]|[送赶]来|出发|启程|"
     r"转业|退伍|入伍|参军|复员|医生说|专家|大夫|过年|度假|报道|消息|"
+    r"分娩|待产|生[孩娃产]|坐月子|养[病老胎伤]|休[养息假]|疗养|治病|换药|康复|建卡|产检|"
+    r"[\u4e00-\u9fff]{0,3}地里|[山海江湖河]边|[山海]上|海域|草原|牧区|林区|矿上|厂里|批发|口岸|(?!手术|"
+    r"外伤)[\u4e00-\u9fff]{2,4}史(?=[,，。;；、)]|$)|"
+    r"[\u4e00-\u9fff]{0,3}(?:[船快球店业营保递]员|师傅|厨师|保安)(?=[,，。;；])|"
     r"境内|市内|市区|媒体|来电|入境|出境|口岸|妹[子妹]|小妹|兄弟|玩|逛|购物|行街|游玩|矿工|居民|汉子|女人|男人|"
     r"工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|"
     r"度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
@@ -133,7 +139,8 @@ def rate_chain(text: str, chain: Chain, end: int, *, has_cue: bool) -> float:
     is_door = has_door(text, chain.end, end)
     if not is_door and _heads_organisation(text, chain, end):
         return 0.7 if len(chain.kinds) > 2 else 0.0
-    if not is_door and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
+    is_some = text.startswith("某", chain.end) and not text.startswith("某某", chain.end)
+    if not is_door and not is_some and _EMPLOYER.search(text, max(0, chain.start - 14), chain.start):
         return 0.4
     left = _PROSE_LEFT.search(text, max(0, chain.start - 3), chain.start) is not None
     is_lone_short = len(chain.kinds) == 1 and chain.kinds in "dawh"
@@ -211,7 +218,8 @@ def _rate_short(text: str, chain: Chain, end: int, *, has_cue: bool, left: bool)
         is_subject = left and _SUBJECT_RIGHT.match(text, end) is not None
         return 0.7 if (is_moved or left) and right else 0.55 if is_moved or is_subject else 0.4
     if chain.kinds == "a":
-        if is_moved and is_told:
+        is_going = _GOING.search(text, max(0, chain.start - 2), chain.start) is not None
+        if is_moved and (is_told or (right and is_going)):
             return 0.6
         return 0.7 if is_detailed and left else 0.5 if left and right else 0.3
     if chain.kinds == "x":
@@ -257,4 +265,4 @@ def is_beside(text: str, before: Span, span: Span) -> bool:
 
 def is_short_place(text: str, at: int) -> bool:
     """A province or city of one character after a verb of moving (``返沪``) when no longer word goes on at ``at``."""
-    return _AFTER_SHORT.match(text, at) is not None
+    return _AFTER_SHORT.match(text, at) is not None or _STRONG_RIGHT.match(text, at) is not None

@@ -133,7 +133,8 @@ _LONE = re.compile(
     r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|(?<!家庭)(?:农场|林场|牧场|茶场)|工业园|"
     r"科技园|产业园|软件园|物流园|保税区|服务区|收费站|码头|[庄巷]|街(?!头|上)|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由]))"
-    rf"(?:站(?![立起位在着岗点]))?{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?(?:[村屯镇寨]|(?<!城)乡)(?![民干医委里长志办卫政镇痛静小中级企风规外])|"
+    rf"(?:站(?![立起位在着岗点]))?{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?(?:[村屯镇寨]|"
+    rf"(?<!城)乡)(?![民干医委里长志办卫政镇痛静小中级企风规外])|"
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速(?![度增发])|火车站|高铁站|汽车站|"
     r"客运站|机场|公寓|社区(?![卫医])|开发区|"
     r"街道(?![办卫])|广场(?!舞)|公园|大厦|大学城|工业[区园]|产业园|科技园|大市场|批发市场|农贸市场|步行街|新城(?!区)|"
@@ -169,7 +170,7 @@ _BOUNDARY = re.compile(r"(?:[,，.。;；:：、\n \"“”]|如今|现在|目�
 _AT = re.compile(
     r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|经过|路过|沿|靠近|紧邻|毗邻|就是|"
     r"(?<![也就不只都还])是|[远边]的|请|走访了?|来到|"
-    r"前往|逛|[到过去]了|[到去住]过|家[中里]?\(|"
+    r"前往|逛|[到过去]了|[到去住]过|居|[患病]者?[系为是]|系|家[中里]?\(|"
     r"[村镇乡屯寨][、和]|名称[ ]?:[ ]?)$"
 )
 
@@ -222,7 +223,9 @@ def _read_lone(text: str, start: int, end: int) -> tuple[int, int, float] | None
     """One element on its own, told by a word of place before it or by those who live there after it."""
     if _DESCRIBED.fullmatch(text, start, end):
         return None
-    lone = _LONE.match(text, start, end + 3) if _AT.search(text, max(0, start - 4), start) else None
+    is_bracketed = text[start - 1 : start] == "(" and text[end : end + 1] == ")"
+    is_placed = is_bracketed or _AT.search(text, max(0, start - 4), start) is not None
+    lone = _LONE.match(text, start, end + 3) if is_placed else None
     if lone and lone.end() >= end:
         return start, lone.end(), 0.6
     is_head = _BOUNDARY.search(text, max(0, start - 2), start) is not None
