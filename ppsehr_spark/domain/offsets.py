@@ -26,13 +26,16 @@ _INVISIBLE = re.compile(
 )
 _KEYCAP = "\ufe0f\u20e3"
 _LOOK_ALIKE_DIGITS = str.maketrans("OoОоΟοIl|ІⅠ", "00000011111")
-_LETTER_BY_DIGIT = re.compile(r"[0-9][OoОоΟοIl|ІⅠ]|[OoОоΟοIl|ІⅠ][0-9]")
-#: Letters between digits, or in a run as long as a phone number that is mostly digits.
-_LOOK_ALIKE = re.compile(r"(?<=[0-9])[OoОоΟοIl|ІⅠ]+(?=[0-9])|(?<![A-Za-z0-9])[0-9OoIl|]{11}(?![A-Za-z0-9])")
+#: Begins with the letter, the rarer of the two, so that digits cost nothing.
+_LETTER_BY_DIGIT = re.compile(r"[OoОоΟοIl|ІⅠ](?:(?<=[0-9].)|(?=[0-9]))")
+#: Letters in a run as long as a phone or identity number that is mostly digits, or between digits.
+_LOOK_ALIKE = re.compile(r"(?<![A-Za-z0-9|])[0-9OoОоΟοIl|ІⅠ]{11,18}(?![A-Za-z0-9|])|(?<=[0-9])[OoОоΟοIlІⅠ]+(?=[0-9])")
 #: Circled, raised and negative circled digits stand for themselves (list marks, powers) unless as many as in a number.
 _RINGED = "⓪①②③④⑤⑥⑦⑧⑨⓿❶❷❸❹❺❻❼❽❾⁰¹²³⁴⁵⁶⁷⁸⁹"
 _RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
 _ODD = re.compile(rf"[{_INVISIBLE.pattern[1:-2]}{_RINGED}]")
+#: Up to so many different characters are folded one after the other; more (a traditional text) in one pass.
+_MOST_REPLACED = 16
 _RINGED_DIGITS = str.maketrans(_RINGED, "0123456789" * 3)
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
 _DOTS = "•・‧∙⋅･●"
@@ -59,9 +62,8 @@ class NormalisedText:
         text: the normalised copy rules match on.
         positions: original position per normalised character; ``None`` when the two are aligned one to one.
         hits: terms found per list name (``TermIndex.scan``), sorted by end, empty where nobody scanned.
-        numbers: start, end and digits of every number of five digits or more, separators inside it not counted.
+        numbers: start, end and digits of every number of five digits or more that is no date, separators not counted.
         longest_number: digits in the longest of them.
-        longest_word: letters, digits and underscores in the longest run of five or more.
     """
 
     original: str
@@ -70,7 +72,6 @@ class NormalisedText:
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
     numbers: tuple[tuple[int, int, int], ...] = ()
     longest_number: int = 0
-    longest_word: int = 0
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The original range of the normalised range ``[start, end)``, ``end > start``."""
@@ -89,23 +90,40 @@ class NormalisedText:
 
 def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
-    is_odd = _ODD.search(text) is not None  # one scan for what most notes do not hold
+    marked = set(_marked_characters().findall(text))  # one scan for what most characters are not
+    is_odd = any(map(_ODD.match, marked))
     visible, positions = _drop_invisible(text) if is_odd and _INVISIBLE.search(text) else (text, None)
-    folded = visible.translate(_fold_table())
+    folded = _fold(visible, marked)
     if _LETTER_BY_DIGIT.search(folded):
         folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
     if is_odd:
         folded = _RINGED_RUN.sub(lambda m: m.group().translate(_RINGED_DIGITS), folded)
-    numbers, word = _measure_runs(folded)
-    longest = max((digits for _, _, digits in numbers), default=0)
-    return NormalisedText(text, folded, positions, {}, numbers, longest, word)
+    numbers = tuple(
+        [(*m.span(), _count_digits(m.group())) for m in _NUMBER.finditer(folded) if not _is_date(m.group())]
+    )
+    longest = max([digits for _, _, digits in numbers], default=0)
+    return NormalisedText(text, folded, positions, {}, numbers, longest)
+
+
+def _fold(text: str, marked: set[str]) -> str:
+    """``text`` folded; ``marked`` are its characters that may have a plain twin. No twin has a twin of its own."""
+    table = _fold_table()
+    if len(marked) > _MOST_REPLACED:
+        return text.translate(table)
+    for character in marked:
+        text = text.replace(character, table.get(ord(character), character))
+    return text
 
 
 def _read_look_alikes(run: re.Match[str]) -> str:
-    """The run in digits; a long one only where letters are few, for it may be a word."""
+    """The run in digits; a long one only where letters are few, for it may be a word.
+
+    A bar is a digit in a run as long as a number; elsewhere it parts the cells of a table.
+    """
     text = run.group()
-    is_word = len(text) == 11 and sum(character.isdigit() for character in text) < 7
-    return text if is_word else text.translate(_LOOK_ALIKE_DIGITS)
+    is_word = len(text) >= 11 and sum(character.isdigit() for character in text) < 7
+    is_barred = "|" in text and len(text) not in (11, 18)
+    return text if is_word or is_barred else text.translate(_LOOK_ALIKE_DIGITS)
 
 
 def fold_characters(text: str, *, is_upper: bool = False) -> str:
@@ -148,21 +166,13 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
 
 _SEPARATORS = re.compile(r"[ \-.·_~]+")
 _NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
-_LATIN_WORD = re.compile(r"[A-Za-z0-9_]{5,}")
 
 
-#: What may hold a number or a word as defined above.
-_RUN = re.compile(r"[0-9A-Za-z_*][0-9A-Za-z_* \-.·~]{4,}")
+_DATE = re.compile(r"(?:19|20)[0-9]{2}([\-. ])[01]?[0-9]\1[0-3]?[0-9](?:[ \-][0-2]?[0-9])?$")
 
 
-def _measure_runs(text: str) -> tuple[tuple[tuple[int, int, int], ...], int]:
-    """Numbers of five digits or more (start, end, digits), and the length of the longest word."""
-    numbers: list[tuple[int, int, int]] = []
-    longest_word = 0
-    for run in _RUN.finditer(text):
-        numbers += [(m.start(), m.end(), _count_digits(m.group())) for m in _NUMBER.finditer(text, *run.span())]
-        longest_word = max(longest_word, *map(len, _LATIN_WORD.findall(run.group())), 0)
-    return tuple(numbers), longest_word
+def _is_date(number: str) -> bool:
+    return number.startswith(("19", "20")) and _DATE.match(number) is not None
 
 
 def _count_digits(number: str) -> int:
@@ -179,7 +189,15 @@ def _fold_table() -> dict[int, str]:
             table[code] = table.get(ord(folded), folded)
     table |= dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _DOTS), "·")
     table |= dict.fromkeys(map(ord, _STARS), "*") | {9: " ", 11: "\n", 12: "\n", 13: "\n"}
-    return table | {ord(a): b for a, b in zip("【】〔〕﹕∶︰", "[][]:::", strict=True)}
+    table |= {ord(a): b for a, b in zip("【】〔〕﹕∶︰", "[][]:::", strict=True)}
+    return {code: table.get(ord(plain), plain) for code, plain in table.items()}
+
+
+@cache
+def _marked_characters() -> re.Pattern[str]:
+    """What has a plain twin, is odd, or lies beyond the basic plane (too many to list one by one)."""
+    plane = "".join(re.escape(chr(code)) for code in sorted(_fold_table()) if code < 0x10000)
+    return re.compile(rf"[{plane}{_ODD.pattern[1:-1]}\U00010000-\U0010ffff]")
 
 
 @cache

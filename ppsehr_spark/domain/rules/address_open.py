@@ -19,13 +19,14 @@ from ppsehr_spark.domain.rules.address_elements import (
     Surroundings,
     read_elements,
 )
-from ppsehr_spark.domain.rules.address_parts import has_door, is_unnamed_place
+from ppsehr_spark.domain.rules.address_parts import has_door, has_strong_element, is_unnamed_place
 
 _REACH = 24
 _ANCHORED = Surroundings(is_anchored=True)
 _LEFT_WORDS = re.compile(
     r".*(?:户籍所在地|户籍地|户口所在地|户籍|户口|籍贯|出生地|现居地|居住地|常住地|住所|请寄|寄|送|收货|快递|家住|"
-    r"住在|住址|地址|居住|下榻|群主|团长|业主|现住|现居|旅居|寄居|定居|暂住|(?<![解开])放(?![马鹤牛生])|改[成为]|在|"
+    r"住在|住址|地址|居住|下榻|群主|团长|业主|现住|现居|离(?![石岛])|请|事发|途经|行至|旅居|寄居|定居|暂住|"
+    r"(?<![解开])放(?![马鹤牛生])|改[成为]|在|"
     r"于(?![洪都家庄田])|到|"
     r"至(?![善德诚仁])|往|赴|去|从(?![化江善])|由|"
     r"(?<!自)由|自(?![由贡强治立])|来(?![安宾凤福龙广])|回(?![民龙])|返|经(?![开济纬一二三四五六七八九十])|住(?!宅)|"
@@ -60,6 +61,9 @@ _LONE_SUFFIXES = tuple(
         "大道",
         "街道",
         "开发区",
+        "工业区",
+        "新城",
+        "市场",
         "村",
         "屯",
         "镇",
@@ -83,6 +87,21 @@ _LONE_SUFFIXES = tuple(
         "街",
         "社区",
         "寨",
+        "农场",
+        "林场",
+        "牧场",
+        "茶场",
+        "大学城",
+        "工业园",
+        "科技园",
+        "产业园",
+        "软件园",
+        "物流园",
+        "保税区",
+        "服务区",
+        "收费站",
+        "古镇",
+        "码头",
         "庄",
         "邨",
     ]
@@ -111,17 +130,21 @@ _LONE = re.compile(
     r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|花苑|佳园|家园|新村|嘉园|佳苑|雅苑|名苑|苑|"
     r"[东西南北一二三四五六七八九][区里园]|"
     r"山庄|别墅|家属院|公寓|公馆|豪庭|胡同|大道|街道|开发区|大厦|广场|公园|社区|大街|步行街|屋邨|邨|"
-    r"高速公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|[村屯镇乡寨庄巷]|街(?!头|上)|"
+    r"高速公路|公路|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站|(?<!家庭)(?:农场|林场|牧场|茶场)|工业园|"
+    r"科技园|产业园|软件园|物流园|保税区|服务区|收费站|码头|[庄巷]|街(?!头|上)|"
     r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由]))"
-    rf"{_AFTER_LONE}|"
-    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速|"
-    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由人]))"
+    rf"(?:站(?![立起位在着岗点]))?{_AFTER_LONE}|[\u4e00-\u9fff]{{2,6}}?(?:[村屯镇寨]|"
+    rf"(?<!城)乡)(?![民干医委里长志办卫政镇痛静小中级企风规外])|"
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|新村|花苑|大道|大街|胡同|高速(?![度增发])|火车站|高铁站|汽车站|"
+    r"客运站|机场|公寓|社区(?![卫医])|开发区|"
+    r"街道(?![办卫])|广场(?!舞)|公园|大厦|大学城|工业[区园]|产业园|科技园|大市场|批发市场|农贸市场|步行街|新城(?!区)|"
+    r"(?<![尿通旁线气电回管环网思套窦出马公铁门活退弯半走让问带修水陆末道])路(?![段过途径程线由人]))(?:站(?![立起位在着岗点]))?"
 )
 #: Words that describe a road or a village instead of naming it.
 _DESCRIBED = re.compile(
     r"(?:水泥|柏油|沥青|石板|泥巴?|土|高速|人行|盘山|山间|林荫|十字|三岔|丁字|商业|美食|乡间|田间|环城|绕城|"
     r"城[中市郊]|机动车|自行车|"
-    r"专用|沿|附近|周边|隔壁|对面|几个|多个|各个|整[个条]|"
+    r"专用|城中|沿|附近|周边|隔壁|对面|几个|多个|各个|整[个条]|"
     r"[这那某一两数几多各每该本同邻全别外新老古旧主辅便小大好][个条座]?|"
     r"自然|行政|贫困|示范|文明|移民|普通|高档|老旧|封闭|安置|偏远|边远|下辖|我们?|他们?|你们?|当地|所[在住辖]|居住|"
     r"农[村民]?|"
@@ -129,6 +152,8 @@ _DESCRIBED = re.compile(
     r"(?:小区|花园|家园|新村|山庄|别墅|家属院|公寓|大道|街道|开发区|大厦|广场|公园|社区|大街|街|路|镇|村|乡|屯|寨|庄|"
     r"巷|胡同|高速|国道|省道|机场|火车站|高铁站|汽车站|客运站)"
 )
+#: A stretch of a road (``沈海高速漳浦段``) or where one leaves it.
+_STRETCH = re.compile(r"[\u4e00-\u9fff]{2,4}?(?:段(?!落)|[东西南北]?(?:出口|入口|互通))")
 _NUMBER_BEFORE = re.compile(r"[GSXgsx]?[0-9]{2,4}$")
 #: A village that is spoken of at the head of a clause (``如今李家坳村已有``).
 _VILLAGE = re.compile(
@@ -136,16 +161,17 @@ _VILLAGE = re.compile(
 )
 #: An estate at the head of a clause with those who live there or what happens there (``聚湖家园居民请带``).
 _ESTATE = re.compile(
-    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|花苑|新村|嘉园|佳苑|雅苑|名苑|苑|公寓|胡同|大道|大街|社区|[村镇路街])"
-    r"(?=的?(?:居民|村民|业主|住户|街坊|邻居|老人|阿姨|大爷|大叔|大妈|奶奶|爷爷|[\u4e00-\u9fff](?:阿姨|大爷|先生|"
+    r"[\u4e00-\u9fff]{2,6}?(?:小区|花园|家园|花苑|新村|嘉园|佳苑|雅苑|名苑|苑|公寓|胡同|大道|大街|社区|农场|"
+    r"林场|牧场|[村镇街]|(?<![尿气胆食])路)"
+    r"(?=的?(?:居民|村民|职工|业主|住户|街坊|邻居|老人|阿姨|大爷|大叔|大妈|奶奶|爷爷|[\u4e00-\u9fff](?:阿姨|大爷|先生|"
     r"女士|师傅|某))|[那这][个家条边里]|附近|门口|路口|、)"
 )
 _BOUNDARY = re.compile(r"(?:[,，.。;；:：、\n \"“”]|如今|现在|目前|今年|去年|当时|^)$")
 _AT = re.compile(
     r"(?:在|于|到|至|从|由|去|往|回|自|来自|住|返|送|租住|位于|途经|经过|路过|沿|靠近|紧邻|毗邻|就是|"
-    r"(?<![也就不只都还])是|走访了?|来到|"
-    r"前往|逛|[到过去]了|"
-    r"名称[ ]?:[ ]?)$"
+    r"(?<![也就不只都还])是|[远边]的|请|走访了?|来到|"
+    r"前往|逛|[到过去]了|[到去住]过|居|[患病]者?[系为是]|系|家[中里]?\(|"
+    r"[村镇乡屯寨][、和]|名称[ ]?:[ ]?)$"
 )
 
 
@@ -160,7 +186,8 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
     if text.startswith(("国道", "省道"), hit.start):
         return _read_numbered_road(text, hit)
     has_number = _DOOR_AHEAD.match(text, hit.end) is not None
-    has_more = has_number or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
+    is_stretch = text[hit.end - 1] in "路速道" and _STRETCH.match(text, hit.end) is not None
+    has_more = has_number or is_stretch or _SECOND_ELEMENT.match(text, hit.end) or CROSSING.match(text, hit.end)
     if not has_more and not text.startswith(_LONE_SUFFIXES, hit.start):
         return None
     start = _find_start(text, hit.start, has_codes=False)
@@ -180,7 +207,7 @@ def read_open_start(text: str, hit: Hit, division_starts: Sequence[int]) -> tupl
         return None
     if has_door(text, hit.end, end):
         return start, end, 0.85
-    is_place = CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
+    is_place = is_stretch or CROSSING.match(text, hit.end) or _is_pair(text, start, hit, end)
     return (start, end, 0.6) if is_place else None
 
 
@@ -196,7 +223,9 @@ def _read_lone(text: str, start: int, end: int) -> tuple[int, int, float] | None
     """One element on its own, told by a word of place before it or by those who live there after it."""
     if _DESCRIBED.fullmatch(text, start, end):
         return None
-    lone = _LONE.match(text, start, end + 3) if _AT.search(text, max(0, start - 4), start) else None
+    is_bracketed = text[start - 1 : start] == "(" and text[end : end + 1] == ")"
+    is_placed = is_bracketed or _AT.search(text, max(0, start - 4), start) is not None
+    lone = _LONE.match(text, start, end + 3) if is_placed else None
     if lone and lone.end() >= end:
         return start, lone.end(), 0.6
     is_head = _BOUNDARY.search(text, max(0, start - 2), start) is not None
@@ -228,8 +257,14 @@ def _find_start(text: str, at: int, *, has_codes: bool) -> int | None:
         low -= 1
     left = _LEFT_WORDS.match(text, low, at)
     start = left.end() if left else low
+    read = start
     for position in range(start, at):
-        if not text[position].isascii() and not _NAME_CHARACTER.match(text, position):
+        if position < read or text[position].isascii():
+            continue
+        named = _NAME_CHARACTER.match(text, position)
+        if named:
+            read = named.end()
+        else:
             word = NO_NAME_WORD.match(text, position)
             start = max(start, min(word.end(), at) if word else position + 1)
     return start if start < at else None
@@ -246,4 +281,4 @@ _PLACES = ("镇", "乡", "街道", "开发区", "新区", "高新区", "村", "�
 def _is_pair(text: str, start: int, hit: Hit, end: int) -> bool:
     """Two elements in a row without a door (``泗泾镇赵非泾路``): both must be streets, towns, villages or estates."""
     is_first = text[start : hit.end].endswith(_PLACES) and 2 <= hit.end - start <= 10
-    return is_first and end - hit.end >= 3 and _ELEMENT_BEFORE.search(text, hit.end, end) is not None
+    return is_first and end - hit.end >= 3 and has_strong_element(text, hit.end + 1, end)

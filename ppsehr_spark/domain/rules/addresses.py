@@ -16,12 +16,12 @@ from itertools import pairwise
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
-from ppsehr_spark.domain.rules.address_chains import Chain, link_places
+from ppsehr_spark.domain.rules.address_chains import Chain, add_town, link_places
 from ppsehr_spark.domain.rules.address_context import is_beside, is_short_place, rate_chain
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
-from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_unnamed_place, trim_value
-from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places
+from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_locator_ahead, is_unnamed_place, trim_value
+from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places, read_towns
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
@@ -33,10 +33,16 @@ _AFTER_LABEL = re.compile(
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
 _AFTER_DIVISION = Surroundings(is_anchored=True, is_division=True)
 _AFTER_CUE = Surroundings(is_anchored=True)
-_LISTS = frozenset(f"ADDRESS.{kind}" for kind in ("place", "label", "cue", "weak_cue", "door", "building", "moved"))
+_LISTS = frozenset(
+    f"ADDRESS.{kind}" for kind in ("place", "label", "field", "cue", "weak_cue", "door", "building", "moved", "native")
+)
+#: What stands before the short form of a province in ``豫籍``; no character at all stands at the head of a text.
+_BEFORE_NATIVE = frozenset(["", ",", "。", ";", "、", ":", " ", "\n", "(", "系", "为", "是", "原", "名", "位"])
 _SURE = 0.5
 #: From here on a place counts as soon as it stands in a list beside a sure one.
 _LISTED = 0.3
+#: ``住院``, unless a place may be meant.
+_STAY = re.compile(r"院(?![\u4e00-\u9fff]{0,6}?[路街道巷弄村镇乡区园苑院庄屯寨])")
 #: A hospital whose name is only part of a street's or an estate's.
 _IN_STREET = re.compile(r"[\u4e00-\u9fff]{2,8}?(?:[东西南北中前后]?(?:大街|大道|路|街|巷)|家属[院楼区]|宿舍|小区|门口)")
 
@@ -47,12 +53,13 @@ class Addresses:
 
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
-        self._codes = load_codes()
+        self._codes, self._towns = load_codes(), read_towns(context)
         rows: defaultdict[str, list[str]] = defaultdict(list)
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             rows[kind].append(term)
-        for kind in ("label", "cue", "weak_cue", "door", "building"):
+        for kind in ("label", "field", "cue", "weak_cue", "door", "building"):
             context.terms.add(f"ADDRESS.{kind}", rows[kind])
+        context.terms.add("ADDRESS.native", [place + "籍" for place in rows["abbreviation"]])
         context.terms.add("ADDRESS.moved", [verb + place for verb in rows["moving"] for place in rows["abbreviation"]])
         foreign = {row[0]: "f" for row in context.lexicon("lexicons/places_foreign.tsv")}
         places = {n: k for n, k in read_places(context).items() if k != "-"}
@@ -65,9 +72,11 @@ class Addresses:
         return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
-        chains = {c.start: c for c in link_places(text, self._codes)}
+        chains = {c.start: add_town(text.text, c, self._towns) for c in link_places(text, self._codes)}
         for hit in longest(text.hits.get("ADDRESS.label", ())):
-            yield from self._read_label(text, hit, chains)
+            yield from self._read_label(text, hit, chains, is_sure=True)
+        for hit in longest(text.hits.get("ADDRESS.field", ())):
+            yield from self._read_label(text, hit, chains, is_sure=False)
         cues = _find_cues(text)
         starts = sorted(chains)
         for chain in chains.values():
@@ -75,35 +84,46 @@ class Addresses:
         for hit in text.hits.get("ADDRESS.moved", ()):
             if is_short_place(text.text, hit.end):
                 yield text.span(hit.end - 1, hit.end, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
+        for hit in text.hits.get("ADDRESS.native", ()):
+            if text.text[hit.start - 1 : hit.start] in _BEFORE_NATIVE:
+                yield text.span(hit.start, hit.start + 1, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
 
-    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain]) -> Iterator[Span]:
+    def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain], *, is_sure: bool) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""
         plain = text.text
         gap = _AFTER_LABEL.match(plain, hit.end)
         at = gap.end() if gap else hit.end
+        has_colon = gap is not None and gap.group("colon") is not None
+        if not (is_sure or has_colon or at in chains):
+            return
         value = _VALUE.match(plain, at)
         if value is None or not any(is_hanzi(value.group(), i) for i in range(len(value.group()))):
             return
         end = trim_value(plain, at, value.end())
         around = Surroundings(is_labelled=True, is_anchored=True, is_division=at in chains)
         reach = _read_bounded(text, chains[at].end if at in chains else at, around)
-        has_colon = gap is not None and gap.group("colon") is not None
         is_read = at in chains or reach > at
         if has_colon and hits_between(text.hits.get("HOSPITAL.kind", ()), max(at, reach), end):
             end, has_colon = reach, is_read
+        if not is_sure and not (is_read and (has_colon or (at in chains and chains[at].kinds[-1] in "PCD"))):
+            return
         if has_colon and end - at >= 2 and (is_read or end - at <= 24):
             confidence = 0.97 if is_read else 0.6
-            end = max(end, min(reach, value.end()))
+            is_whole = is_sure and not (is_read and is_locator_ahead(plain, reach))
+            end = max(end, min(reach, value.end())) if is_whole else reach
             yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.label")
-        elif is_read:
+        elif is_read and not (at in chains and rate_chain(plain, chains[at], reach, has_cue=True) == 0):
             yield text.span(at, reach, self.category, confidence=0.93, rule="ADDRESS.label_prose")
 
     def _read_chain(self, text: NormalisedText, chain: Chain, cues: set[int], starts: list[int]) -> Iterator[Span]:
         end = _read_bounded(text, chain.end, _AFTER_DIVISION)
         inside = starts[bisect_right(starts, chain.end) : bisect_left(starts, end)]
         end = next((at - 1 for at in inside if text.text[at - 1] in "和与及"), end)
+        moved = next((at for at in inside if text.text[at - 1] in "到至往赴抵返回飞"), 0)
+        if moved:
+            end = chain.end + read_elements(text.text[chain.end : moved - 1], 0, _AFTER_DIVISION)
         confidence = rate_chain(text.text, chain, end, has_cue=chain.start in cues)
         if confidence > 0:
             yield text.span(chain.start, end, self.category, confidence=confidence, rule="ADDRESS.division")
@@ -122,6 +142,8 @@ class Addresses:
                 confidence = 0.85 if is_sure else 0.55
                 yield text.span(at, end, self.category, confidence=confidence, rule="ADDRESS.cue")
         for hit in text.hits.get("ADDRESS.weak_cue", ()):
+            if _STAY.match(text.text, hit.end):
+                continue
             end = read_elements(text.text, hit.end, Surroundings())
             is_label = text.text[hit.end : hit.end + 1] in "址房宿户建" or is_unnamed_place(text.text, hit.end, end)
             is_named = end - hit.end >= 4 and not is_hanzi(text.text, end)

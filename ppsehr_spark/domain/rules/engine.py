@@ -15,7 +15,7 @@ from functools import lru_cache
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
 from ppsehr_spark.domain.offsets import Hit, NormalisedText, normalise_text
 from ppsehr_spark.domain.rules.grammars import GRAMMARS, Grammar, GrammarContext, TagReader
-from ppsehr_spark.domain.rules.patterns import compile_lexicon, compile_pattern
+from ppsehr_spark.domain.rules.patterns import PatternSet, compile_lexicon, compile_pattern
 from ppsehr_spark.domain.rules.terms import TermIndex, TermRegistry, is_covered, longest
 from ppsehr_spark.domain.tagging import LEAST_HEARD, HeardTag, Tag, Tagger, TagWeights, read_weights, weigh_tags
 from ppsehr_spark.domain.taxonomy import Category, ConfFiles, category_priority, load_categories
@@ -66,6 +66,8 @@ class RuleEngine:
         text = self.index.scan(normalise_text(note.text))
         tags = tagger.tag(text.text) if tagger and self.tag_weights else ()
         candidates = [span for category in self.categories.values() for span in self._find(category, text, note, tags)]
+        if not candidates:
+            return ()
         candidates = _without_yielding(candidates, self.categories)
         accepted = self._resolve(span for span in candidates if self._is_accepted(span))
         doubtful = self._resolve(span for span in candidates if not self._is_accepted(span))
@@ -74,6 +76,8 @@ class RuleEngine:
     def finalise(self, note: Note, spans: Sequence[Span]) -> tuple[Span, ...]:
         """Accepted spans without overlaps; tiers decided by a model or a person stay, all others are assigned anew."""
         accepted = self._resolve(span for span in spans if self._is_accepted(span))
+        if not accepted:
+            return ()
         decided = {(s.start, s.end, s.category): s for s in accepted if s.tier_rule.startswith(_DECIDED_BY)}
         tiered = self.tier_rules.assign(note, accepted)
         return tuple(decided.get((s.start, s.end, s.category), s) for s in tiered)
@@ -98,8 +102,8 @@ class RuleEngine:
             heard = _read_tags(category.id, text, tags, weights, self.recognisers[category.id])
             found = weigh_tags(found, heard, weights=weights)
         found = [span for span in found if span.confidence >= category.doubt_from]
-        shields = longest(text.hits.get(f"{category.id}.negative", ()))
-        if not found or not shields:
+        shields = longest(text.hits.get(f"{category.id}.negative", ())) if found else ()
+        if not shields:
             return found
         ranges = [Hit(*text.origin(hit.start, hit.end), hit.value) for hit in shields]
         starts = [hit.start for hit in ranges]
@@ -144,7 +148,9 @@ def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
     context.terms.add(f"{category.id}.negative", category.negative_terms)
     grammars = [GRAMMARS[name](context) for name in category.recognisers]
     patterns = [compile_pattern(raw, category=category.id) for raw in category.patterns]
-    return (*grammars, *patterns, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
+    if patterns:
+        grammars.append(PatternSet(patterns, terms=context.terms))
+    return (*grammars, *(compile_lexicon(raw, context=context) for raw in category.lexicons))
 
 
 def _read_tags(

@@ -5,7 +5,8 @@ Knows: provinces, prefectures and counties (GB/T 2260 from the packages gb2260, 
 Kinds: ``P C D`` full names of province, prefecture, county; ``p c d`` short forms; ``h`` short forms of counties that
 are no other word; ``x`` those that are, counted only after the city they lie in; ``a`` short forms of prefectures that
 are ordinary words too; ``w`` full names that are also ordinary words (城区, 郊区) and count only inside a longer
-expression; ``f`` foreign cities (``lexicons/places_foreign.tsv``).
+expression; ``f`` foreign cities (``lexicons/places_foreign.tsv``). Towns (``lexicons/towns.tsv``) have short forms only
+and are looked up behind a division of theirs, never searched for.
 """
 
 from __future__ import annotations
@@ -61,6 +62,15 @@ def read_places(context: GrammarContext) -> dict[str, str]:
     places = {n: "h" if kind == "d" and len(n) > 2 else kind for n, kind in load_divisions().items()}
     places.update({row[0]: row[1] for row in context.lexicon("lexicons/places_extra.tsv")})
     return places
+
+
+def read_towns(context: GrammarContext) -> dict[str, tuple[str, ...]]:
+    """Short form of a town -> the codes of the counties that have one of this name."""
+    found: dict[str, list[str]] = {}
+    for code, names in (row[:2] for row in context.lexicon("lexicons/towns.tsv")):
+        for name in names.split(" "):
+            found.setdefault(name, []).append(code)
+    return {name: tuple(codes) for name, codes in found.items()}
 
 
 @cache

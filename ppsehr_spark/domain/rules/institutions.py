@@ -44,7 +44,15 @@ _ANCHORS = ("HOSPITAL.place", "HOSPITAL.owner", "HOSPITAL.brand")
 #: Short forms of divisions do not protect a function word inside them (于洪 in 于洪山乡卫生院).
 _BRANDS = frozenset(["sure", "cue"])
 _SHORT_KINDS = frozenset("pcdah")
-_STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*$")
+_STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
+#: Behind a brand these are its departments (``广医附三生殖中心``), behind a place an institution of their own.
+_DEPARTMENTS = frozenset(
+    ["生殖中心", "产科中心", "体检中心", "康复中心", "影像中心", "透析中心", "急救中心", "健康管理中心"]
+)
+_OPEN_FIELDS = frozenset(["口腔", "眼科"])
+_OPEN_BRAND = re.compile(
+    r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了])){2,4}\Z"
+)
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -107,6 +115,8 @@ class Institutions:
             return self._rate_plain(plain, cut, hit)
         first = min(h.start for h in anchored)
         start = cut if OWNER_WORDS.search(plain, cut, first) else first
+        if hit.value in _DEPARTMENTS and any(h.end == hit.start and h.value == "sure" for h in anchored):
+            return start, 0.0, "department"
         if is_vague(plain, start, max(h.end for h in anchored if h.start == first), hit.start):
             return start, 0.0, "vague"
         return start, 0.95, "named" if plain[start : hit.start] not in ("市", "省") else "plain"
@@ -168,7 +178,9 @@ class Institutions:
         step = 0.25 if hit.value == "sure" else 0.3
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
-        end = self._extend(plain, hit.end)
+        end = self._extend(plain, self._extend(plain, hit.end))
+        if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")):
+            confidence = max(confidence, 0.6)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
     def _read_field(self, text: NormalisedText, hit: Hit) -> Iterator[Span]:
@@ -178,6 +190,8 @@ class Institutions:
         start = min((h.start for h in heads), default=hit.start)
         if not heads and plain[hit.start - 1 : hit.start] in ("省", "市"):
             start = hit.start - 1
+        if start == hit.start:
+            start = _find_brand(plain, hit)
         if start == hit.start or FIELD_OF_OTHER.match(plain, hit.end):
             return
         confidence = 0.2 + 0.25 * count_cues(plain, start, hit.end)
@@ -193,6 +207,14 @@ class Institutions:
                 yield text.span(match.start(), match.end(), self.category, confidence=0.9, rule="HOSPITAL.letterhead")
 
 
+def _find_brand(text: str, hit: Hit) -> int:
+    """Start of an unlisted brand of dentists or eye doctors after a word of going (``在蜀都口腔洗牙``)."""
+    if hit.value not in _OPEN_FIELDS or not RIGHT_CUE.match(text, hit.end):
+        return hit.start
+    brand = _OPEN_BRAND.search(text, max(0, hit.start - 6), hit.start)
+    return brand.start() if brand and not GENERIC.search(brand.group()) else hit.start
+
+
 def _find_heads(text: NormalisedText, at: int, lists: tuple[str, ...]) -> list[Hit]:
     """Places and owners that end at ``at``."""
     return [h for name in lists for h in hits_between(text.hits.get(name, ()), at - 16, at) if h.end == at]
@@ -201,7 +223,7 @@ def _find_heads(text: NormalisedText, at: int, lists: tuple[str, ...]) -> list[H
 def _is_anchor(place: Hit, cut: int, kind: Hit) -> bool:
     """Short forms may be chance neighbours (安乡 in 长安乡): they end before the kind word, counties begin it."""
     if place.value not in _SHORT_KINDS:
-        return True
+        return place.value in _BRANDS or place.end <= kind.start
     return place.end <= kind.start and (place.start == cut or place.value in "pch")
 
 

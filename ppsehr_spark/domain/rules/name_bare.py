@@ -47,6 +47,8 @@ _TOWARDS = frozenset("让找请叫喊跟和与给被由向对把替帮等问谢�
 _TOWARDS_ODDS, _AFTER_WORD, _NO_WORD = 2.5, 1.0, -1.0
 #: How far to the left words may reach across the start of a name.
 _REACH_LEFT = 4
+#: More than any mark to the right of a name adds.
+_MOST_RIGHT = 12.0
 
 
 class BareNames:
@@ -174,13 +176,21 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
+        may_sound = self.reader.foreign.characters.issuperset(text[at : at + 3])
+        least = _LEAST_ODDS - _INSIDE - _TOWARDS_ODDS - _MOST_RIGHT * (not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 7]))
+        found = self.reader.read_ends(text, at, is_foreign_too=may_sound, least=least)
+        sound = max((r.odds for r in found if r.form == "foreign"), default=_SURELY)
+        readings = [
+            (r, weigh_right(text, r.end))
+            for r in found
+            if r.form in ("han", "nick")
+            and text[r.end - 1] not in _PLACE_END
+            and not self._sounds_foreign(text, r, sound)
+        ]
+        if not any(r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS for r, right in readings):
+            return
         left = self._weigh_before(text, at)
-        readings = self.reader.read_ends(text, at)
-        sound = max((r.odds for r in readings if r.form == "foreign"), default=_SURELY)
-        for r in readings:
-            if r.form not in ("han", "nick") or text[r.end - 1] in _PLACE_END or self._sounds_foreign(text, r, sound):
-                continue
-            right = weigh_right(text, r.end)
+        for r, right in readings:
             if r.form == "nick" and left < _AFTER_WORD:
                 continue
             if not (r.is_bounded or right or (left > _AFTER_WORD and r.end - at == 3) or r.end - at == 3):

@@ -111,6 +111,8 @@ _RIGHT = (
     (_BRACKETED_NEXT, 2.0, "("),
     (_COLUMN, 2.5, " "),
 )
+#: From here on what stands to the right speaks clearly for a name.
+CLEAR = 4.5
 #: Quick to rule out: most places have none of these characters next.
 FIRST_OF_MARKS = frozenset(c for _, _, first in _RIGHT for c in first)
 _BY_FIRST = {c: tuple((p.match, w) for p, w, first in _RIGHT if c in first) for c in FIRST_OF_MARKS}
@@ -145,10 +147,18 @@ def weigh_right(text: str, end: int) -> float:
     if text[end : end + 1] not in FIRST_OF_ACTS:
         return 0.0
     if _DID_CLEARLY.match(text, end):
-        return 4.5
+        return CLEAR
     if _SPOKE.match(text, end):
         return 4.0
     return 3.0 if _DID.match(text, end) else 0.0
+
+
+def is_clear_right(text: str, end: int) -> bool:
+    """True when ``weigh_right`` would say ``CLEAR`` or more."""
+    mark = weigh_mark(text, end)
+    if mark:
+        return mark >= CLEAR
+    return text[end : end + 1] in FIRST_OF_ACTS and _DID_CLEARLY.match(text, end) is not None
 
 
 def weigh_left(text: str, start: int) -> float:

@@ -15,6 +15,8 @@ from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater
 from ppsehr_spark.domain.rules.terms import longest
 
 _AFTER_LABEL = re.compile(r"[ ]{0,3}(?:\([^()\n]{0,8}\))?[ ]{0,3}(?P<colon>:|\])[ ]{0,8}|[ ]{1,8}(?=[^ \n])")
+#: What may follow a label.
+GAPS = frozenset(" (:]")
 #: Fields of persons that no list holds: ``取血者：``, ``核对者1：``, ``申报人：``.
 _PERSON_FIELD = re.compile(
     r"[人者员生师士](?<=[\u4e00-\u9fff]{2})[0-9一二三甲乙]?(?:\([\u4e00-\u9fff]{1,6}\))?:[ ]{0,8}(?=[\u4e00-\u9fff])"
@@ -40,16 +42,20 @@ class NameFields:
     def find_labelled(self, text: NormalisedText) -> Iterator[FoundName]:
         """``姓名：张三``, ``医师签名：李四/王五``, ``姓名 张三``; weak labels need the colon."""
         plain = text.text
-        for kind in ("label", "weak_label"):
-            for hit in longest(text.hits.get(f"NAME.{kind}", ())):
-                if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
-                    continue
-                gap = _AFTER_LABEL.match(plain, hit.end)
-                if gap is None and kind == "label":
-                    yield from self.rater.read_beyond(plain, hit, PRIOR["label"], "after_label")
-                elif gap:
-                    prior = PRIOR[kind + (":" if gap.group("colon") else " ")]
-                    yield from self.read_list(plain, gap.end(), prior, is_strict=kind == "label")
+        for hit in longest(text.hits.get("NAME.label", ())):
+            if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
+                continue
+            gap = _AFTER_LABEL.match(plain, hit.end) if plain[hit.end : hit.end + 1] in GAPS else None
+            if gap is None:
+                yield from self.rater.read_beyond(plain, hit, PRIOR["label"], "after_label")
+            else:
+                prior = PRIOR["label:" if gap.group("colon") else "label "]
+                yield from self.read_list(plain, gap.end(), prior, is_strict=True)
+        for hit in longest(text.hits.get("NAME.weak_label", ())):
+            gap = _AFTER_LABEL.match(plain, hit.start + len(hit.value))
+            if gap:
+                prior = PRIOR["weak_label:" if gap.group("colon") else "weak_label "]
+                yield from self.read_list(plain, gap.end(), prior, is_strict=False)
 
     def find_fields(self, text: NormalisedText) -> Iterator[FoundName]:
         """A field whose name ends in a word for persons."""

@@ -36,6 +36,7 @@ class ForeignNames:
         rows = context.lexicon("lexicons/ethnic_names.tsv")
         self.components = frozenset(c for row in rows for c in row[1].split(" "))
         self._longest = max(len(c) for c in self.components)
+        self._firsts = frozenset(c[0] for c in self.components)
 
     def costs(self, text: str, at: int) -> list[tuple[int, float]]:
         """(end, cost) of every transliterated run of two or more characters that starts at ``at``."""
@@ -52,6 +53,8 @@ class ForeignNames:
 
     def _components_at(self, text: str, at: int) -> list[int]:
         """Ends of the components that begin at ``at``."""
+        if text[at] not in self._firsts:
+            return []
         ends = range(at + 1, min(at + self._longest, len(text)) + 1)
         return [end for end in ends if text[at:end] in self.components]
 

@@ -32,6 +32,7 @@ _PARENT = re.compile(
     r"[\u4e00-\u9fff](?<![\u4e00-\u9fff](?s:.))[\u4e00-\u9fff]"
     r"(?=(?:妈妈?|爸爸?|奶奶|爷爷|外婆|外公|姥姥)(?:[:,、 \n(]|$))"
 )
+_PARENT_WORD = re.compile("[妈爸奶爷婆公姥]")
 _PARENT_PRIOR, _PET_ODDS, _PLAIN_WORD = 4.0, 2.0, 10.5
 #: Doubled characters that are no pet name.
 _KIN_DOUBLED = frozenset(f"{c}{c}" for c in "宝娃妈爸奶爷姐妹弟哥叔伯姑舅婆公太姨嫂")
@@ -49,6 +50,8 @@ class NameLines:
         self._foreign = re.compile(
             rf"[{sounds}](?<![\u4e00-\u9fff·](?s:.))[{sounds}]{{2,8}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])"
         )
+        gaps = (rf"(?<=[{sounds}]{{3}}{'[ ,、(/|]' * n}.)" for n in range(5))
+        self._after_foreign = re.compile(rf"[男女1](?:{'|'.join(gaps)})")
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Signatures, line ends, cells, foreign names before a mark."""
@@ -61,7 +64,7 @@ class NameLines:
 
     def _find_foreign(self, text: str) -> Iterator[FoundName]:
         """``娜仁图雅，女``: a run that sounds foreign, closed by a sex, an age or a number to call."""
-        for match in self._foreign.finditer(text):
+        for match in self._foreign.finditer(text) if self._after_foreign.search(text) else ():
             weight = weigh_right(text, match.end())
             readings = [r for r in self.reader.read_ends(text, match.start()) if r.end == match.end()]
             yield from (
@@ -70,7 +73,7 @@ class NameLines:
 
     def _find_parents(self, text: str) -> Iterator[FoundName]:
         """``乐乐妈：``, ``雨桐妈妈，``: a pet name or a given name before the word for a parent."""
-        for match in _PARENT.finditer(text):
+        for match in _PARENT.finditer(text) if _PARENT_WORD.search(text) else ():
             pair = match.group()
             given = None if pair in _KIN_DOUBLED else self.reader.read_given(text, match.start())
             is_pet = pair[0] == pair[1] and self.reader.model.words.get(pair, 99.0) > _PLAIN_WORD

@@ -63,12 +63,18 @@ class NameModel:
         for row in context.lexicon("lexicons/surname_words.tsv"):
             head = row[0]
             self.words[head] = min(self.words.get(head, 20.0), _HEAD_WORD_COST.get(len(head), 12.0))
+        self._stems = self._find_stems()
 
     def learn_words(self, words: Iterable[str]) -> None:
         """Take terms of two to four characters that other lists hold as ordinary words, where they are not known."""
         for word in words:
             if 1 < len(word) <= _LONGEST_WORD and " " not in word:
                 self.words.setdefault(word, _TERM_COST)
+        self._stems = self._find_stems()
+
+    def _find_stems(self) -> frozenset[str]:
+        """What words of three or four characters begin with: elsewhere none need be looked up."""
+        return frozenset(word[:2] for word in self.words if len(word) > 2)
 
     def word_cost(self, word: str) -> float | None:
         """Cost of ``word`` as an ordinary word; None when it is none."""
@@ -84,15 +90,17 @@ class NameModel:
 
     def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
         """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
-        get, size = self.words.get, stop - at
+        get, stems, size = self.words.get, self._stems, stop - at
         window, best = text[at:stop], [0.0] * (size + 1)
+        after, after_2, after_3, after_4 = 0.0, math.inf, math.inf, math.inf
         for i in range(size - 1, -1, -1):
-            cost = get(window[i], _UNKNOWN) + best[i + 1]
-            for j in range(i + 2, min(i + _LONGEST_WORD, size) + 1):
-                word = get(window[i:j])
-                if word is not None and word + best[j] < cost:
-                    cost = word + best[j]
+            pair = window[i : i + 2]
+            cost = min(get(window[i], _UNKNOWN) + after, get(pair, math.inf) + after_2)
+            if pair in stems:
+                triple, four = get(window[i : i + 3], math.inf), get(window[i : i + _LONGEST_WORD], math.inf)
+                cost = min(cost, triple + after_3, four + after_4)
             best[i] = cost
+            after, after_2, after_3, after_4 = cost, after, after_2, after_3
         return best
 
     def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
@@ -111,6 +119,8 @@ class NameModel:
     def name_cost(self, text: str, start: int, end: int, *, allows_lone: bool = False) -> float:
         """Cost of ``text[start:end]`` as surname and given name; infinite when it cannot be one."""
         size = end - start
+        if size == 1 and not allows_lone:
+            return math.inf
         cost = math.inf
         for width in (1, 2) if size > 1 else (1,):
             surname = self._surname.get(text[start : start + width])
@@ -123,7 +133,9 @@ class NameModel:
                 cost = min(cost, surname + _LENGTH_COST[given] + self.given_cost(text[start + width : end]))
         if size == 2 and text[start:end] in self.name_words:
             cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
-        return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
+        if size < 3 or size > 5 or (size == 3 and "氏" not in text[start + 1 : end]):
+            return cost
+        return min(cost, self._long_cost(text, start, end))
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
@@ -146,7 +158,7 @@ class NameModel:
 
     def given_cost(self, given: str) -> float:
         """Cost of ``given`` as the given name of one or two characters."""
-        if any(c in self._never for c in (given[1:] if len(given) == 2 and given[0] in _MAY_LEAD else given)):
+        if not self._never.isdisjoint(given[1:] if len(given) == 2 and given[0] in _MAY_LEAD else given):
             return _NEVER_GIVEN * len(given)
         if len(given) == 1:
             return self._given.get(given, self._rare)[2]

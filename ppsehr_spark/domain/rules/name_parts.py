@@ -7,6 +7,7 @@ Reference: annotation guideline v1, row NAME.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -70,6 +71,7 @@ _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
 _HOPELESS = 40.0
 _NEXT_NAME = 2.0
+_ROUNDING = 1e-6
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
@@ -293,48 +295,86 @@ class NameReader:
     def _read_run(self, text: str, at: int, allows_lone: bool) -> NameReading | None:
         return max(self.read_ends(text, at, allows_lone=allows_lone), key=lambda r: r.odds, default=None)
 
-    def read_given(self, text: str, at: int) -> NameReading | None:
+    def read_given(self, text: str, at: int, *, least: float = -math.inf) -> NameReading | None:
         """A given name of two characters alone at ``at``, where a word for kin admits one (``儿子叫国栋``)."""
         end, given = at + 2, text[at : at + 2]
-        is_given = given not in self.model.words and any(c in self.model.given for c in given)
-        if hanzi_end(text, at, 2) < end or not is_given or any(c in NOT_GIVEN for c in given):
+        if given in self.model.words or self.model.given.isdisjoint(given) or not NOT_GIVEN.isdisjoint(given):
+            return None
+        cost = self.model.given_cost(given) + _GIVEN_COST
+        if hanzi_end(text, at, 2) < end or not self._may_reach(text, at, [(end, cost)], least):
             return None
         stop = hanzi_end(text, at, WINDOW)
         rest = self.model.ordinary_from(text, at, stop)
         odds = rest[0] - self.model.given_cost(given) - _GIVEN_COST - rest[2]
         return self._rate_right(text, at, end, odds, "given")
 
-    def read_ends(self, text: str, at: int, *, allows_lone: bool = False) -> list[NameReading]:
-        """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window."""
+    def read_ends(
+        self, text: str, at: int, *, allows_lone: bool = False, is_foreign_too: bool = True, least: float = -math.inf
+    ) -> list[NameReading]:
+        """Every Han or transliterated name at ``at``, one per end: its odds against the words of the same window.
+
+        Readings whose odds cannot reach ``least`` may be left out.
+        """
         first = text[at : at + 1]
         if first not in self.firsts:
             return []
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
             return []
+        costs = self._name_costs(text, at, stop, allows_lone=allows_lone)
+        is_nick = first in _NICK and text[at + 1 : at + 2] in self.model.single
+        sounds = self._sound_costs(text, at, stop) if is_foreign_too and first in self._sounds else []
+        tails = [n for n in (2, 3) if stop - n >= at + 2 and text[stop - n] in self.model.common]
+        if not (is_nick or sounds or tails or self._may_reach(text, at, costs, least)):
+            return []
         rest = self.model.ordinary_from(text, at, stop)
-        for tail in (2, 3):  # two names in a row, as bylines have them
-            if stop - tail >= at + 2 and text[stop - tail] in self.model.common:
-                cost = self.model.name_cost(text, stop - tail, stop) + _NEXT_NAME
-                rest[stop - tail - at] = min(rest[stop - tail - at], cost)
+        for tail in tails:  # two names in a row, as bylines have them
+            cost = self.model.name_cost(text, stop - tail, stop) + _NEXT_NAME
+            rest[stop - tail - at] = min(rest[stop - tail - at], cost)
         found = []
-        for end in range(at + 1, min(at + 5, stop) + 1):
-            cost = self.model.name_cost(text, at, end, allows_lone=allows_lone and not is_hanzi(text, end))
-            if cost < _HOPELESS:
+        for end, cost in costs:
+            if rest[0] - cost - rest[end - at] + _HARD_EDGE >= least:
                 form = "lone" if end - at <= 2 and text[at:end] in self.model.surnames else "han"
                 found.append(self._rate_right(text, at, end, rest[0] - cost - rest[end - at], form))
-        if first in _NICK and text[at + 1 : at + 2] in self.model.single:
+        if is_nick:
             cost = _NICK_COST + self.model.name_cost(text, at + 1, at + 2, allows_lone=True)
             found.append(self._rate_right(text, at, at + 2, rest[0] - cost - rest[2], "nick"))
-        if first in self._sounds:
-            costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
-            costs = [
-                (e, c)
-                for e, c in costs
-                if e - at >= 3 or ((e == stop or self.is_followed(text, e)) and text[at:e] in self.foreign.components)
-            ]
-            found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in costs]
+        found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in sounds]
         return found
+
+    def _name_costs(self, text: str, at: int, stop: int, *, allows_lone: bool) -> list[tuple[int, float]]:
+        """(end, cost) of every Han name at ``at``."""
+        ends = range(at + 1 if allows_lone else at + 2, min(at + self._longest_at(text, at), stop) + 1)
+        lone = allows_lone and not is_hanzi(text, at + 1), allows_lone and not is_hanzi(text, at + 2)
+        costs = [
+            (end, self.model.name_cost(text, at, end, allows_lone=end - at < 3 and lone[end - at - 1])) for end in ends
+        ]
+        return [(end, cost) for end, cost in costs if cost < _HOPELESS]
+
+    def _sound_costs(self, text: str, at: int, stop: int) -> list[tuple[int, float]]:
+        """(end, cost) of every transliterated name at ``at``; one of two characters must be a known component."""
+        costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
+        return [
+            (e, c)
+            for e, c in costs
+            if e - at >= 3 or ((e == stop or self.is_followed(text, e)) and text[at:e] in self.foreign.components)
+        ]
+
+    def _may_reach(self, text: str, at: int, costs: list[tuple[int, float]], least: float) -> bool:
+        """False where even words of one character each, the dearest there can be, leave all odds below ``least``."""
+        dear, reached, single = 0.0, at, self.model.single_cost
+        for end, cost in costs:
+            while reached < end:
+                dear, reached = dear + single(text[reached]), reached + 1
+            if dear - cost + _HARD_EDGE + _ROUNDING >= least:
+                return True
+        return False
+
+    def _longest_at(self, text: str, at: int) -> int:
+        """Characters of the longest Han name that can begin at ``at``: few surnames make more than three."""
+        second = text[at + 1 : at + 2]
+        is_long = second == "氏" or second in self.model.single or text[at : at + 2] in self.model.compound
+        return 5 if is_long else 3
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)

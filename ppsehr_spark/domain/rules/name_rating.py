@@ -7,10 +7,10 @@ made the place. Reference: annotation guideline v1, row NAME.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ppsehr_spark.domain.offsets import Hit
-from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_right
+from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, is_clear_right, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
@@ -45,9 +45,11 @@ PRIOR = {
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
 _MOST_RIGHT = 4.5
+#: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
+_LEAST_ODDS = -2.2
 _FAINT = -2.5
 _COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
-_STRONG_MARK, _MAY_CLOSE = 4.5, FIRST_OF_MARKS | FIRST_OF_ACTS
+_MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
 _ADVERB = 3.0
@@ -61,7 +63,9 @@ _BRIDGE = re.compile(
     r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"“]))?(?P<equal>[为是])?"
     r"[ ]{0,2}(?P<quoted>[\"'“‘「『(])?"
 )
-_FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
+#: What may follow the first character of a name besides another one: masks, the dot, a blank.
+_AFTER_FIRST = frozenset("*×○〇□_Xx· ")
+FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
@@ -120,27 +124,40 @@ class NameRater:
 
     def read_best(
         self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None, takes_lone: bool = True
-    ) -> Iterator[FoundName]:
+    ) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
         is_first = text[at : at + 1] in self.reader.firsts or (
             rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
         )
-        if not is_first or self._runs_on(text, at, cue, rule):
-            return
-        if prior <= _FAINT and self._begins_a_word(text, at):
-            return
+        if not is_first or not self._may_go_on(text, at + 1, rule):
+            return ()
+        if (prior <= _FAINT and self._begins_a_word(text, at)) or self._runs_on(text, at, cue, rule):
+            return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
         allows_lone = (
             takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
         )
-        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone)
+        least = self._find_least(text, at, prior)
+        candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
-        given = self.reader.read_given(text, at) if rule in _TAKES_GIVEN and not marked else None
+        given = self.reader.read_given(text, at, least=least) if rule in _TAKES_GIVEN and not marked else None
         candidates += [given] if given else []
         candidates = [r for r in candidates if rule != "unit" or r.form == "han"]
         found = [self.rate(text, r, prior - self._doubt_form(text, r, rule), rule) for r in candidates]
-        yield from sorted(found, key=lambda f: -f.confidence)[:1]
+        return sorted(found, key=lambda f: -f.confidence)[:1]
+
+    @staticmethod
+    def _find_least(text: str, at: int, prior: float) -> float:
+        """The least odds of a reading at ``at`` that can still count, the best to its right being there."""
+        if prior > _FAINT:
+            return _LEAST_ODDS - prior - _MOST_RIGHT - _CLOSED_ROLE - _LAST_ON_LINE
+        return _LEAST_ODDS - prior - _MOST_RIGHT * (not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 7]))
+
+    @staticmethod
+    def _may_go_on(text: str, at: int, rule: str) -> bool:
+        """False where neither a character nor a mask, a dot or a blank follows the first character of a name."""
+        return rule in _TAKES_LONE or is_hanzi(text, at) or text[at : at + 1] in _AFTER_FIRST
 
     def _doubt_form(self, text: str, reading: NameReading, rule: str) -> float:
         """What a surname alone, or a name only heard and not composed, costs beyond its own form."""
@@ -154,7 +171,7 @@ class NameRater:
         """The reading after ``cue`` and, where ``叫``, ``为`` or a quotation mark follows it, the one behind that."""
         at = after_blanks(text, cue.end)
         yield from self.read_best(text, at, prior, rule, cue=cue)
-        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in _FIRST_OF_BRIDGE else None
+        bridge = _BRIDGE.match(text, cue.end) if text[cue.end : cue.end + 1] in FIRST_OF_BRIDGE else None
         if bridge and bridge.end() > at:
             gain = next(weight for group, weight in _BRIDGES.items() if bridge.group(group))
             is_open = text[bridge.end() - 1] != "("
@@ -179,10 +196,11 @@ class NameRater:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
-        if (
-            text[at : at + 2] in model.name_words
-            or min(model.words.get(text[at:end], 99.0) for end in (at + 2, at + 3)) > _LESS_COMMON
-        ):
+        cost = model.words.get
+        is_word = cost(text[at : at + 2], 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        if not is_word or text[at : at + 2] in model.name_words:
             return False
-        ends = (end for end in range(at + 2, at + 7) if text[end : end + 1] in _MAY_CLOSE)
-        return not any(weigh_right(text, end) >= _STRONG_MARK for end in ends)
+        for end in range(at + 2, min(at + 7, len(text) + 1)):
+            if text[end : end + 1] in _MAY_CLOSE and is_clear_right(text, end):
+                return False
+        return True

@@ -7,26 +7,29 @@ Keys of ``[[pattern]]``: id, regex (group ``span`` marks the span), confidence; 
 ``window`` (characters before the match, default 12), ``context_confidence`` (with a context word),
 ``not_context`` (words before the match that forbid it), ``validator`` (name in ``validators``),
 ``validated_confidence`` (when the validator holds), ``is_validator_required``, ``needs`` (one of these words
-must occur in the text), ``min_digits`` (the text must hold a number of so many digits) and ``min_word`` (a run of so
-many letters, digits or underscores): these only save time.
+must occur in the text), ``min_digits`` (the text must hold a number of so many digits that is no plain date) and
+``min_word`` (a run of so many letters, digits or underscores): these only save time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import NormalisedText, normalise_pattern, normalise_term
 from ppsehr_spark.domain.rules.grammars import GrammarContext
+from ppsehr_spark.domain.rules.terms import TermRegistry
 from ppsehr_spark.domain.rules.validators import VALIDATORS
 from ppsehr_spark.errors import ConfigurationError
 
 #: Characters around a number of ``min_digits`` in which its pattern is looked for (label, country code, extension).
 _BEFORE_NUMBER = 48
 _AFTER_NUMBER = 32
+#: The list of the words that patterns need.
+_NEEDED = "pattern.needs"
 _PATTERN_KEYS = {
     "id", "regex", "confidence", "context", "window", "context_confidence", "not_context", "validator",
     "validated_confidence", "is_validator_required", "needs", "min_digits", "min_word",
@@ -51,21 +54,10 @@ class PatternRecogniser:
     is_validator_required: bool
     needs: tuple[str, ...]
     min_digits: int
-    min_word: int
+    word: re.Pattern[str] | None
 
-    def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
-        """Every match that context and validator allow; texts that cannot hold one are not searched."""
-        return self._search(text) if self._may_occur(text) else ()
-
-    def _may_occur(self, text: NormalisedText) -> bool:
-        if text.longest_number < self.min_digits or text.longest_word < self.min_word:
-            return False
-        for word in self.needs:
-            if word in text.text:
-                return True
-        return not self.needs
-
-    def _search(self, text: NormalisedText) -> Iterator[Span]:
+    def find(self, text: NormalisedText) -> Iterator[Span]:
+        """Every match that context and validator allow."""
         for first, last in self._regions(text):
             for match in self.regex.finditer(text.text, first, last):
                 start, end = match.span(self.group)
@@ -100,6 +92,27 @@ class PatternRecogniser:
         confidence = self.validated_confidence if is_valid else self.confidence
         has_context = self.context is not None and self.context.search(before) is not None
         return max(confidence, self.context_confidence) if has_context else confidence
+
+
+class PatternSet:
+    """The patterns of one category; asks only those that the numbers and the words of a text admit.
+
+    The words of ``needs`` are terms of the one automaton, so that a text is not searched for each of them.
+    """
+
+    def __init__(self, patterns: Sequence[PatternRecogniser], *, terms: TermRegistry) -> None:
+        most = max((pattern.min_digits for pattern in patterns), default=0)
+        self._admitted = [tuple(p for p in patterns if p.min_digits <= n_digits) for n_digits in range(most + 1)]
+        terms.add(_NEEDED, [word for pattern in patterns for word in pattern.needs])
+
+    def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
+        """The matches of all patterns, pattern by pattern."""
+        words = {hit.value for hit in text.hits.get(_NEEDED, ())}
+        for pattern in self._admitted[min(text.longest_number, len(self._admitted) - 1)]:
+            if pattern.needs and words.isdisjoint(pattern.needs):
+                continue
+            if pattern.word is None or pattern.word.search(text.text):
+                yield from pattern.find(text)
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         validated_confidence=float(raw.get("validated_confidence", confidence)),
         is_validator_required=bool(raw.get("is_validator_required", False)),
         needs=tuple(normalise_term(word) for word in raw.get("needs", ())), min_digits=int(raw.get("min_digits", 0)),
-        min_word=int(raw.get("min_word", 0)),
+        word=re.compile(rf"[A-Za-z0-9_]{{{int(raw['min_word'])}}}") if "min_word" in raw else None,
     )  # fmt: skip
 
 

@@ -14,21 +14,21 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_fields import NameFields
+from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
-from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater, after_blanks
+from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
 from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
-_SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
+_SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
 _SIMPLE_KIN_LEFT = frozenset(
     "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
 )
@@ -72,7 +72,11 @@ class PersonNames:
         rows = context.lexicon("lexicons/name_labels.tsv")
         for kind in _SCANNED:
             context.terms.add(f"NAME.{kind}", [row[0] for row in rows if row[1] == kind])
+        # Weak labels are common words: looked for with what must follow them, they are hardly ever met.
+        weak = [row[0] for row in rows if row[1] == "weak_label"]
+        context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
+        self._after_kin = self.reader.firsts | self.reader.model.given | FIRST_OF_BRIDGE
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
         eponyms = [row[0] for row in context.lexicon("lexicons/eponyms.tsv")]
@@ -151,7 +155,7 @@ class PersonNames:
     def _read_before_title(self, text: str, hit: Hit) -> NameReading | None:
         """The name before a title; a blank between them admits a full name only, a short title no running word."""
         is_spaced, is_short = text[hit.start - 1 : hit.start] == " ", len(hit.value) == 1
-        if is_short and (is_spaced or not self._ends_short(text, hit)):
+        if is_short and (is_spaced or not self._may_take_short(text, hit) or not self._ends_short(text, hit)):
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
@@ -166,6 +170,12 @@ class PersonNames:
         model = self.reader.model
         words = model.ordinary_from(text, start, hit.end)
         return words[0] < model.single_cost(text[start]) + words[hit.start - start] - _FAR
+
+    def _may_take_short(self, text: str, hit: Hit) -> bool:
+        """False where no surname stands before a title of one character that asks for one."""
+        model = self.reader.model
+        is_named = text[hit.start - 1 : hit.start] in model.single or text[hit.start - 2 : hit.start] in model.compound
+        return is_named or hit.value in _KIN_TITLES
 
     def _ends_short(self, text: str, hit: Hit) -> bool:
         """True when a title of one character is a word of its own; 老 also ends names (``胡老三``)."""
@@ -189,6 +199,8 @@ class PersonNames:
         """``其子张三``, ``妻李四``, ``护士王五``, ``由刘娟解释``: a name straight after kin, role or preposition."""
         plain = text.text
         for hit in longest(text.hits.get("NAME.kin", ())):
+            if plain[hit.end : hit.end + 1] not in self._after_kin:
+                continue
             prior = PRIOR["vague" if hit.value in self.vague_kin else "kin"]
             yield from self.rater.read_beyond(plain, hit, prior, "kin")
         for hit in longest(text.hits.get("NAME.kin1", ())):
@@ -197,6 +209,8 @@ class PersonNames:
         for hit in longest(text.hits.get("NAME.role", ())):
             yield from self._read_after_role(plain, hit, 0.0)
         for hit in longest(text.hits.get("NAME.agent", ())):
+            if plain[hit.end : hit.end + 1] not in self._after_kin:
+                continue
             yield from self.rater.read_best(plain, after_blanks(plain, hit.end), PRIOR["agent"], "agent")
         for hit in text.hits.get("NAME.unit", ()):
             yield from self._read_after_unit(plain, hit)

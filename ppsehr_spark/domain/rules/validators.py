@@ -29,7 +29,7 @@ _PROVINCES = frozenset(
 )
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_CHARACTERS = "10X98765432"
-_SEPARATORS = re.compile(r"[ \-]")
+_SEPARATORS = re.compile(r"[ \-\n]")
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:[-. ](?:0?[1-9]|1[0-2])[-. ](?:0?[1-9]|[12]\d|3[01])(?!\d)"
     r"|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d))"
@@ -75,6 +75,11 @@ def has_landline_form(number: str) -> bool:
     return bool(re.match(r"(?:010|02[0-57-9]|0[3-9][1-9][0-9])[2-8][0-9*]{6,7}", compact))
 
 
+def has_mobile_form(number: str) -> bool:
+    """Eleven digits that start with 13-19, whatever parts them."""
+    return re.fullmatch(r"1[3-9][0-9]{9}", _SEPARATORS.sub("", number)) is not None
+
+
 def has_dialled_form(number: str) -> bool:
     """5-18 digits (or masks) that are neither a calendar date, with or without a time, nor one digit repeated."""
     digits = re.sub(r"[^0-9*]", "", number)
@@ -102,6 +107,7 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "resident_mask": has_resident_mask,
     "luhn": has_luhn,
     "landline_form": has_landline_form,
+    "mobile_form": has_mobile_form,
     "dialled": has_dialled_form,
     "international_form": has_international_form,
 }
