@@ -41,8 +41,9 @@ class CrfTagger:
         """Load weights in CRFsuite's format, packed with xz."""
         self._encoder = LacEncoder()
         self._memo: dict[str, Found] = {}
+        self._weights = lzma.decompress(packed)  # CRFsuite reads them where they lie
         self._crf = pycrfsuite.Tagger()
-        self._crf.open_inmemory(lzma.decompress(packed))
+        self._crf.open_inmemory(self._weights)
         self._labels = [label for label in self._crf.labels() if label != "O"]
         at = {label: index for index, label in enumerate(self._labels)}
         # a label that is never inside (a single character each time) has no column of its own

@@ -16,7 +16,7 @@ from ppsehr_spark.domain.tagging import HeardTag, Tag, TagWeights, read_weights,
 from ppsehr_spark.errors import ConfigurationError
 
 _TABLE: dict[str, Any] = {
-    "label": "PER", "max_chars": 6, "alone_intercept": -1.0, "alone_tag": 1.0, "alone_form": 0.0, "intercept": 0.5,
+    "label": "NAME", "max_chars": 6, "alone_intercept": -1.0, "alone_tag": 1.0, "alone_form": 0.0, "intercept": 0.5,
     "rule": 1.0, "tag": 0.5, "clash": 1.0, "silent": 2.0, "prose": ["NAME.x"], "keep_from": 0.9,
 }  # fmt: skip
 _WEIGHTS = TagWeights(**_TABLE)
@@ -24,7 +24,7 @@ _WEIGHTS = TagWeights(**_TABLE)
 
 @dataclass
 class ListedTagger:
-    """Says PER wherever a listed word stands, and remembers what it was shown."""
+    """Says NAME wherever a listed word stands, and remembers what it was shown."""
 
     words: tuple[str, ...]
     probability: float = 0.95
@@ -36,7 +36,7 @@ class ListedTagger:
     def tag(self, text: str) -> Sequence[Tag]:
         places = ((text.find(word), word) for word in self.words)
         return sorted(
-            (Tag(at, at + len(word), "PER", self.probability) for at, word in places if at >= 0),
+            (Tag(at, at + len(word), "NAME", self.probability) for at, word in places if at >= 0),
             key=lambda tag: tag.start,
         )
 
@@ -185,10 +185,10 @@ def test_what_is_no_person_stays_none_whatever_the_tagger_says(text: str, tagged
     assert not [s for s in spans if s.category == "NAME" and s.confidence >= 0.5]
 
 
-def test_a_place_in_doubt_is_confirmed_and_no_place_is_added() -> None:
+def test_a_place_that_both_see_is_sure_and_one_alone_needs_near_certainty() -> None:
     weights = compile_rules(read_conf_files()).tag_weights["ADDRESS"]
-    (sure,) = weigh_tags([_span(0.45)], [_heard(0.98)], weights=weights)
-    (half,) = weigh_tags([_span(0.45)], [_heard(0.6)], weights=weights)
-    (alone,) = weigh_tags([], [_heard(0.999)], weights=weights)
-    assert weights.label == "LOC"
-    assert sure.confidence >= 0.5 > half.confidence > 0.35 > alone.confidence
+    (both,) = weigh_tags([_span(0.45)], [_heard(0.98)], weights=weights)
+    (hardly,) = weigh_tags([_span(0.45)], [_heard(0.6)], weights=weights)
+    (certain,), (likely,) = (weigh_tags([], [_heard(p)], weights=weights) for p in (0.999, 0.9))
+    assert weights.label == "ADDRESS"
+    assert min(both.confidence, certain.confidence) >= 0.5 > max(hardly.confidence, likely.confidence)
