@@ -164,8 +164,10 @@ class NameRater:
         """True when a common word lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
         model = self.reader.model
         cost = model.word_cost(text[at - 1 : at + 1])
+        if cost is None:
+            return False
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
-        if cost is None or cost > (_ANY_WORD if is_short else _COMMON_WORD):
+        if cost > (_ANY_WORD if is_short else _COMMON_WORD):
             return False
         if cue is None or len(cue.value) < 2 or cue.end != at:
             return True

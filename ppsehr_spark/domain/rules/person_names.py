@@ -28,13 +28,18 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "weak_label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
-_SIMPLE_KIN_LEFT = frozenset("给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n")
+_SIMPLE_KIN_LEFT = frozenset(
+    "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
+)
 #: Words for persons that no list holds, by their last character.
 _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前]者)|(?<=[军校村牙队随法女男船中西]医))"
 )
 _UNLISTED = 0.7
+#: ``向主任请示``, ``和主任商量``: the person is asked, and what looks like a surname is the preposition.
+_TOWARDS = frozenset("向和与同由")
+_ASKED = re.compile(r"请[示教]|汇报|报告|反映|说明|咨询|沟通|商量|讨论|了解|求助")
 #: What a title of two characters or more adds to a surname alone before it.
 _TITLED = 1.5
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
@@ -94,6 +99,7 @@ class PersonNames:
         found += self.bare.find(text.text)
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
+        found += self.known.find_composed(text)
         found = [f for f in found if f.confidence >= _LEAST]
         if not found:
             return
@@ -138,7 +144,10 @@ class PersonNames:
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
             return None
-        if reading.form == "lone" and self._runs_into(text, reading.start, hit):
+        if reading.form == "lone" and (
+            self._runs_into(text, reading.start, hit)
+            or (text[reading.start] in _TOWARDS and _ASKED.match(text, hit.end) is not None)
+        ):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
