@@ -123,7 +123,8 @@ class NameModel:
                 cost = min(cost, surname + _LENGTH_COST[given] + self.given_cost(text[start + width : end]))
         if size == 2 and text[start:end] in self.name_words:
             cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
-        return min(cost, self._long_cost(text, start, end)) if size in (3, 4, 5) else cost
+        is_long = size in (4, 5) or (size == 3 and "氏" in text[start:end])
+        return min(cost, self._long_cost(text, start, end)) if is_long else cost
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
