@@ -91,7 +91,7 @@ class NormalisedText:
 def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
     marked = set(_marked_characters().findall(text))  # one scan for what most characters are not
-    is_odd = any(map(_ODD.match, marked))
+    is_odd = _ODD.search("".join(marked)) is not None
     visible, positions = _drop_invisible(text) if is_odd and _INVISIBLE.search(text) else (text, None)
     folded = _fold(visible, marked)
     if _LETTER_BY_DIGIT.search(folded):

@@ -163,6 +163,7 @@ def test_preparing_shows_the_tagger_what_it_will_read() -> None:
         ("片中郝思源打了个电话。", "郝思源", "郝思源"),
         ("她把票给了婷婷。", "婷婷", "婷婷"),
         ("赛后Howard很高兴。", "Howard", "Howard"),
+        ("昨晚夏侯静也到了。", "侯静", "夏侯静"),
     ],
 )
 def test_the_grammar_takes_the_title_off_a_tag(text: str, tagged: str, name: str) -> None:

@@ -51,7 +51,8 @@ class NameLines:
             rf"[{sounds}](?<![\u4e00-\u9fff·](?s:.))[{sounds}]{{2,8}}(?=[ ]{{0,2}}[,、(/| ]?[ ]?[男女1])"
         )
         gaps = (rf"(?<=[{sounds}]{{3}}{'[ ,、(/|]' * n}.)" for n in range(5))
-        self._after_foreign = re.compile(rf"[男女1](?:{'|'.join(gaps)})")
+        number = r"(?<!1)|(?=[0-9*]{0,2}[岁月个天yY。班]|[3-9][0-9*]|[0-9]{10})"
+        self._after_foreign = re.compile(rf"[男女1](?:{number})(?:{'|'.join(gaps)})")
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Signatures, line ends, cells, foreign names before a mark."""

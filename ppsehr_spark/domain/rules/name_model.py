@@ -17,6 +17,9 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext
 #: Characters of a window to the right or to the left of a place; no name and no decision needs more.
 WINDOW = 9
 _UNKNOWN = 13.5
+#: A name that costs more is none.
+HOPELESS = 40.0
+_ROUNDING = 1e-6
 _LONGEST_WORD = 4
 _TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
@@ -133,9 +136,31 @@ class NameModel:
                 cost = min(cost, surname + _LENGTH_COST[given] + self.given_cost(text[start + width : end]))
         if size == 2 and text[start:end] in self.name_words:
             cost = min(cost, self.single_cost(text[start:end]) + _WORD_AS_NAME)
-        if size < 3 or size > 5 or (size == 3 and "氏" not in text[start + 1 : end]):
-            return cost
-        return min(cost, self._long_cost(text, start, end))
+        is_long = size in (4, 5) or (size == 3 and "氏" in text[start:end])
+        return min(cost, self._long_cost(text, start, end)) if is_long else cost
+
+    def name_costs(self, text: str, at: int, stop: int, *, allows_lone: bool) -> list[tuple[int, float]]:
+        """(end, cost) of every Han name at ``at``."""
+        ends = range(at + 1 if allows_lone else at + 2, min(at + self._longest_at(text, at), stop) + 1)
+        lone = allows_lone and not is_hanzi(text, at + 1), allows_lone and not is_hanzi(text, at + 2)
+        costs = [(end, self.name_cost(text, at, end, allows_lone=end - at < 3 and lone[end - at - 1])) for end in ends]
+        return [(end, cost) for end, cost in costs if cost < HOPELESS]
+
+    def may_reach(self, text: str, at: int, costs: list[tuple[int, float]], least: float) -> bool:
+        """False where even words of one character each, the dearest there can be, leave all odds below ``least``."""
+        dear, reached, single = 0.0, at, self.single_cost
+        for end, cost in costs:
+            while reached < end:
+                dear, reached = dear + single(text[reached]), reached + 1
+            if dear - cost + _ROUNDING >= least:
+                return True
+        return False
+
+    def _longest_at(self, text: str, at: int) -> int:
+        """Characters of the longest Han name that can begin at ``at``: few surnames make more than three."""
+        second = text[at + 1 : at + 2]
+        is_long = second == "氏" or second in self.single or text[at : at + 2] in self.compound
+        return 5 if is_long else 3
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
-from ppsehr_spark.domain.rules.name_model import WINDOW, NameModel, hanzi_end, hanzi_start
+from ppsehr_spark.domain.rules.name_model import HOPELESS, WINDOW, NameModel, hanzi_end, hanzi_start
 from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
@@ -69,9 +69,7 @@ _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
-_HOPELESS = 40.0
 _NEXT_NAME = 2.0
-_ROUNDING = 1e-6
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
@@ -190,7 +188,7 @@ class NameReader:
         found = []
         for start in range(max(low, end - 5), end):
             cost = self.model.name_cost(text, start, end, allows_lone=allows_lone)
-            if cost < _HOPELESS:
+            if cost < HOPELESS:
                 form = "lone" if text[start:end] in self.model.surnames else "han"
                 odds = before[-1] - cost - before[start - low]
                 is_tail = form == "lone" and odds + cost < self.model.single_cost(text[start:end]) - 0.1
@@ -301,7 +299,7 @@ class NameReader:
         if given in self.model.words or self.model.given.isdisjoint(given) or not NOT_GIVEN.isdisjoint(given):
             return None
         cost = self.model.given_cost(given) + _GIVEN_COST
-        if hanzi_end(text, at, 2) < end or not self._may_reach(text, at, [(end, cost)], least):
+        if hanzi_end(text, at, 2) < end or not self.model.may_reach(text, at, [(end, cost)], least - _HARD_EDGE):
             return None
         stop = hanzi_end(text, at, WINDOW)
         rest = self.model.ordinary_from(text, at, stop)
@@ -321,11 +319,11 @@ class NameReader:
         stop = hanzi_end(text, at, WINDOW)
         if stop - at < (1 if allows_lone else 2):
             return []
-        costs = self._name_costs(text, at, stop, allows_lone=allows_lone)
+        costs = self.model.name_costs(text, at, stop, allows_lone=allows_lone)
         is_nick = first in _NICK and text[at + 1 : at + 2] in self.model.single
         sounds = self._sound_costs(text, at, stop) if is_foreign_too and first in self._sounds else []
         tails = [n for n in (2, 3) if stop - n >= at + 2 and text[stop - n] in self.model.common]
-        if not (is_nick or sounds or tails or self._may_reach(text, at, costs, least)):
+        if not (is_nick or sounds or tails or self.model.may_reach(text, at, costs, least - _HARD_EDGE)):
             return []
         rest = self.model.ordinary_from(text, at, stop)
         for tail in tails:  # two names in a row, as bylines have them
@@ -342,15 +340,6 @@ class NameReader:
         found += [self._rate_right(text, at, end, rest[0] - c - rest[end - at], "foreign") for end, c in sounds]
         return found
 
-    def _name_costs(self, text: str, at: int, stop: int, *, allows_lone: bool) -> list[tuple[int, float]]:
-        """(end, cost) of every Han name at ``at``."""
-        ends = range(at + 1 if allows_lone else at + 2, min(at + self._longest_at(text, at), stop) + 1)
-        lone = allows_lone and not is_hanzi(text, at + 1), allows_lone and not is_hanzi(text, at + 2)
-        costs = [
-            (end, self.model.name_cost(text, at, end, allows_lone=end - at < 3 and lone[end - at - 1])) for end in ends
-        ]
-        return [(end, cost) for end, cost in costs if cost < _HOPELESS]
-
     def _sound_costs(self, text: str, at: int, stop: int) -> list[tuple[int, float]]:
         """(end, cost) of every transliterated name at ``at``; one of two characters must be a known component."""
         costs = [(end, cost) for end, cost in self.foreign.costs(text, at) if end <= stop]
@@ -359,22 +348,6 @@ class NameReader:
             for e, c in costs
             if e - at >= 3 or ((e == stop or self.is_followed(text, e)) and text[at:e] in self.foreign.components)
         ]
-
-    def _may_reach(self, text: str, at: int, costs: list[tuple[int, float]], least: float) -> bool:
-        """False where even words of one character each, the dearest there can be, leave all odds below ``least``."""
-        dear, reached, single = 0.0, at, self.model.single_cost
-        for end, cost in costs:
-            while reached < end:
-                dear, reached = dear + single(text[reached]), reached + 1
-            if dear - cost + _HARD_EDGE + _ROUNDING >= least:
-                return True
-        return False
-
-    def _longest_at(self, text: str, at: int) -> int:
-        """Characters of the longest Han name that can begin at ``at``: few surnames make more than three."""
-        second = text[at + 1 : at + 2]
-        is_long = second == "氏" or second in self.model.single or text[at : at + 2] in self.model.compound
-        return 5 if is_long else 3
 
     def _rate_right(self, text: str, at: int, end: int, odds: float, form: str) -> NameReading:
         is_hard = not is_hanzi(text, end)

@@ -44,6 +44,8 @@ PRIOR = {
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 _TAKES_GIVEN = ("kin", "kin1", "named")
+#: What prolongs a cue (``审核者``, ``记录单``, ``麻醉史``) before it is a surname alone.
+_ENDS_CUE = frozenset("者单史员")
 _MOST_RIGHT = 4.5
 #: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
 _LEAST_ODDS = -2.2
@@ -135,6 +137,7 @@ class NameRater:
             return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
+        takes_lone = takes_lone and not (text[at] in _ENDS_CUE and (cue is None or cue.end == at))
         allows_lone = (
             takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
         )
@@ -185,8 +188,10 @@ class NameRater:
         if is_longer:
             return True
         cost = model.word_cost(text[at - 1 : at + 1])
+        if cost is None:
+            return False
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
-        if cost is None or cost > (_ANY_WORD if is_short else _COMMON_WORD):
+        if cost > (_ANY_WORD if is_short else _COMMON_WORD):
             return False
         if cue is None or len(cue.value) < 2 or cue.end != at:
             return True

@@ -32,6 +32,7 @@ _NICK_HEADS = frozenset("小大老阿")
 def read_tag(note: NormalisedText, start: int, end: int, reader: NameReader) -> tuple[int, int, float] | None:
     """``TagReader.read_tag``."""
     text = note.text
+    start -= text[start - 1 : start + 1] in reader.model.compound  # 公[孙瑾]
     marked = reader.read_marked(text, start)
     end = marked.end if marked else _without_title(text, start, end, reader)
     found = FoundName(start, end, 0.0, "inside")

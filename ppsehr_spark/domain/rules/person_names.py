@@ -42,6 +42,9 @@ _SHORTEST_DOTTED = 3
 _MADE = re.compile(r"[任选聘命举荐认拜封][\u4e00-\u9fff]{2,5}为$")
 #: What a bracket before a word for a person adds: ``(记者马力)``.
 _APPOSED = 1.0
+#: ``向主任请示``, ``和主任商量``: the person is asked, and what looks like a surname is the preposition.
+_TOWARDS = frozenset("向和与同由")
+_ASKED = re.compile(r"请[示教]|汇报|报告|反映|说明|咨询|沟通|商量|讨论|了解|求助")
 #: What a title of two characters or more adds to a surname alone before it.
 _TITLED = 1.5
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
@@ -106,6 +109,7 @@ class PersonNames:
         found += self.bare.find(text.text)
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
+        found += self.known.find_composed(text)
         found = [f for f in found if f.confidence >= _LEAST]
         if not found:
             return
@@ -160,7 +164,10 @@ class PersonNames:
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
             return None
-        if reading.form == "lone" and self._runs_into(text, reading.start, hit):
+        if reading.form == "lone" and (
+            self._runs_into(text, reading.start, hit)
+            or (text[reading.start] in _TOWARDS and _ASKED.match(text, hit.end) is not None)
+        ):
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
