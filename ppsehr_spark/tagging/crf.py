@@ -27,6 +27,7 @@ _MAX_SENTENCE_CHARS, _OVERLAP_CHARS = 120, 20
 _MAX_BATCH = 32
 #: A reading less likely than this is not worth a line.
 _FLOOR = 0.05
+_OUTSIDE = "O"
 _MAX_SPAN_CHARS = 100
 #: Sentences remembered: clinical sentences recur, within a note and across notes.
 _MEMO_SIZE = 50_000
@@ -44,7 +45,7 @@ class CrfTagger:
         self._weights = lzma.decompress(packed)  # CRFsuite reads them where they lie
         self._crf = pycrfsuite.Tagger()
         self._crf.open_inmemory(self._weights)
-        self._labels = [label for label in self._crf.labels() if label != "O"]
+        self._labels = [label for label in self._crf.labels() if label != _OUTSIDE]
         at = {label: index for index, label in enumerate(self._labels)}
         # a label that is never inside (a single character each time) has no column of its own
         self._places = {
@@ -84,9 +85,11 @@ class CrfTagger:
 
     def _read(self, sentence: str, posterior: np.ndarray[Any, Any]) -> Found:
         self._crf.set(describe_sentence(sentence, posterior, self._encoder.labels))
+        ask = self._crf.marginal
         marginals = np.zeros((len(sentence), len(self._labels) + 1))
-        for column, label in enumerate(self._labels):
-            marginals[:, column] = [self._crf.marginal(label, at) for at in range(len(sentence))]
+        for at in range(len(sentence)):
+            if ask(_OUTSIDE, at) <= 1.0 - _FLOOR:  # most characters of clinical prose belong to nothing
+                marginals[at, :-1] = [ask(label, at) for label in self._labels]
         return _read_ranges(marginals, self._places)
 
 

@@ -17,7 +17,9 @@ from ppsehr_spark.evaluation.gold_markup import (
     split_of,
 )
 
-GOLD = Path(__file__).parents[1] / "data" / "gold"
+DATA = Path(__file__).parents[1] / "data"
+GOLD = DATA / "gold"
+FOLDERS = ("gold", "gold_train", "gold_held")
 SAMPLE = """=== a-1 | 入院记录 | 表头 | 复姓, 掩码
 姓名：⟦NAME|欧阳𬱖⟧ 住址：⟦ADDRESS.3|青海省海东市
 乐都区1号⟧。
@@ -106,7 +108,7 @@ def test_split_is_by_the_id_alone_and_halves() -> None:
 
 
 def test_every_committed_file_round_trips() -> None:
-    for path in sorted(GOLD.glob("*.gold.txt")):
+    for path in sorted(DATA.glob("gold*/*.gold.txt")):
         notes = parse_gold(path.read_text(encoding="utf-8"), file=path.name)
         assert notes, path.name
         assert parse_gold(format_gold(notes), file=path.name) == notes
@@ -121,6 +123,19 @@ def test_gold_is_large_enough_and_partly_clean(gold: tuple[GoldNote, ...]) -> No
     assert len(gold) >= 500
     assert sum(not note.spans for note in gold) >= 100
     assert sum(bool(note.hard_cases) for note in gold) >= len(gold) // 2
+
+
+def test_what_is_scored_is_neither_tuned_on_nor_learned_from() -> None:
+    notes = {name: read_gold(DATA / name) for name in FOLDERS}
+    assert len(notes["gold_train"]) >= 1_400 and len(notes["gold_held"]) >= 180
+    for values in (
+        [n.note_id for part in notes.values() for n in part],
+        [n.text for part in notes.values() for n in part],
+    ):
+        assert len(values) == len(set(values))
+    held = Counter((s.category, s.tier) for n in notes["gold_held"] for s in n.spans)
+    wanted = [(c, t) for c, has_tier in GUIDELINE_CATEGORIES.items() for t in ((1, 2, 3) if has_tier else (None,))]
+    assert not [want for want in wanted if held[want] < 20]
 
 
 def test_every_category_and_tier_stands_on_both_sides(gold: tuple[GoldNote, ...]) -> None:
