@@ -17,8 +17,9 @@ setup:  ## everything that needs the network: .venv, Delta jars, Qwen weights (s
 demo: setup  ## the main job, simulate to publish, on the laptop profile
 	@$(ENV) && ppsehr run --profile $(PROFILE)
 
-test: setup  ## all tests
-	@$(ENV) && $(PY) -m pytest
+test: setup  ## all tests: those that need no engine side by side, then the others one after another
+	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
+	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE))"
 
 check:  ## format, lint, types of the core, import rules, pure tests (about two minutes)
 	@scripts/bootstrap.sh --packages-only
