@@ -19,7 +19,7 @@ from ppsehr_spark.evaluation.gold_markup import (
 
 DATA = Path(__file__).parents[1] / "data"
 GOLD = DATA / "gold"
-FOLDERS = ("gold", "gold_train", "gold_held")
+FOLDERS = ("gold", "gold_train", "gold_pool", "gold_held")
 SAMPLE = """=== a-1 | 入院记录 | 表头 | 复姓, 掩码
 姓名：⟦NAME|欧阳𬱖⟧ 住址：⟦ADDRESS.3|青海省海东市
 乐都区1号⟧。
