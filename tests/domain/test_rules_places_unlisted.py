@@ -113,3 +113,30 @@ def test_a_city_whose_name_holds_a_number_stays_low() -> None:
 )
 def test_names_of_institutions_beyond_the_lists(text: str, names: list[str]) -> None:
     assert find(text, "HOSPITAL") == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("上周带去柳州市妇幼评估，户口在长沙市岳麓区妇幼问过", ["柳州市妇幼", "长沙市岳麓区妇幼"]),
+        ("建册在常熟市妇保所，后由都安县疾控中心管理", ["常熟市妇保所", "都安县疾控中心"]),
+        ("在务川县人民医院首诊，转宜宾市120急救指挥中心", ["务川县人民医院", "宜宾市120急救指挥中心"]),
+        ("送抵三亚市骨科与糖尿病医院", ["三亚市骨科与糖尿病医院"]),
+        (
+            "在拜博口腔滨江路店复查，取药在长白街道社区卫生服务中心第二门诊部",
+            ["拜博口腔滨江路店", "长白街道社区卫生服务中心第二门诊部"],
+        ),
+        ("就近江津人民医院急诊，家属质疑仁和医院延误", ["江津人民医院", "仁和医院"]),
+        ("来安定医院看过，又到白云自愿戒毒医院", ["安定医院", "白云自愿戒毒医院"]),
+        ("拟转华西ICU，曾在成都红房子妇产检查", ["华西", "成都红房子妇产"]),
+    ],
+)
+def test_institutions_by_field_branch_and_county(text: str, names: list[str]) -> None:
+    assert find(text, "HOSPITAL") == names
+
+
+@pytest.mark.parametrize(
+    "text", ["厂里卫生所，林场卫生所，到省级医院", "就换大医院，佢診所", "市妇幼健康工作，去协调妇产科"]
+)
+def test_unnamed_institutions_stay(text: str) -> None:
+    assert find(text, "HOSPITAL") == []
