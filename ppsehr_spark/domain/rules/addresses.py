@@ -27,7 +27,7 @@ from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
 
 _AFTER_LABEL = re.compile(
-    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|"
+    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|写[的着]?|改[成为]|变?更[改为新]*为|"
     r"换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}"
 )
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")

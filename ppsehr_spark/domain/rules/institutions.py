@@ -53,7 +53,8 @@ _OPEN_FIELDS = frozenset(["口腔", "眼科", "牙科"])
 #: After a place these name its hospital, whatever stands beside them (``泉州市妇幼``).
 _OWN_FIELDS = frozenset(["妇幼", "妇保", "妇儿", "儿医", "精卫", "胸科", "红会", "正骨", "眼视光", "心血管"])
 _OPEN_BRAND = re.compile(
-    r"(?:(?<=[在到去于由往从找经来的原是叫期,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了来原是叫期有做看约])){2,4}\Z"
+    r"(?:(?<=[在到去于由往从找经来的原是叫期,，。;；、 \n])|^)"
+    r"(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了来原是叫期有做看约])){2,4}\Z"
 )
 #: What makes a brand the name of its women's and children's hospital (``红房子妇产``), not of a department.
 _BRAND_FIELD = re.compile(r"(?:妇产|妇儿|妇幼|儿童)(?![科医保节部病房\u4e00]|健康)")
