@@ -140,3 +140,28 @@ def test_institutions_by_field_branch_and_county(text: str, names: list[str]) ->
 )
 def test_unnamed_institutions_stay(text: str) -> None:
     assert find(text, "HOSPITAL") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("年轻时在漠河伐木，后从蔚县嫁到怀安", ["漠河", "蔚县", "怀安"]),
+        ("女婿在厚街上班，女儿去寮步做电子", ["厚街", "寮步"]),
+        ("其中右玉5例、山阴4例，其余散发", ["右玉", "山阴"]),
+        ("雷山、剑河两县代表发言", ["雷山", "剑河"]),
+        ("驾车沿环城南路由西向东行驶，卡在秦岭隧道外", ["环城南路", "秦岭隧道"]),
+        ("住建设路88号附3，家里陶园路119号已空", ["建设路88号附3", "陶园路119号"]),
+        ("倒在人民东路66号楼下，停在环城东路218号门前", ["人民东路66号", "环城东路218号"]),
+        ("住平凉市崆峒区集体宿舍，夜宿亳州两家宾馆", ["平凉市崆峒区", "亳州"]),
+    ],
+)
+def test_counties_towns_and_ends_of_addresses(text: str, places: list[str]) -> None:
+    assert find(text, "ADDRESS") == places
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["加用莫西沙星，头孢曲松1g，改奥卡西平", "建议加查梅毒，斑片状高密度影", "转到外科，在前台，到门口等，住单间"],
+)
+def test_drugs_and_words_hide_no_county(text: str) -> None:
+    assert find(text, "ADDRESS") == []
