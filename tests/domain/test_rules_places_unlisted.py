@@ -113,3 +113,55 @@ def test_a_city_whose_name_holds_a_number_stays_low() -> None:
 )
 def test_names_of_institutions_beyond_the_lists(text: str, names: list[str]) -> None:
     assert find(text, "HOSPITAL") == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("上周带去柳州市妇幼评估，户口在长沙市岳麓区妇幼问过", ["柳州市妇幼", "长沙市岳麓区妇幼"]),
+        ("建册在常熟市妇保所，后由都安县疾控中心管理", ["常熟市妇保所", "都安县疾控中心"]),
+        ("在务川县人民医院首诊，转宜宾市120急救指挥中心", ["务川县人民医院", "宜宾市120急救指挥中心"]),
+        ("送抵三亚市骨科与糖尿病医院", ["三亚市骨科与糖尿病医院"]),
+        (
+            "在拜博口腔滨江路店复查，取药在长白街道社区卫生服务中心第二门诊部",
+            ["拜博口腔滨江路店", "长白街道社区卫生服务中心第二门诊部"],
+        ),
+        ("就近江津人民医院急诊，家属质疑仁和医院延误", ["江津人民医院", "仁和医院"]),
+        ("来安定医院看过，又到白云自愿戒毒医院", ["安定医院", "白云自愿戒毒医院"]),
+        ("拟转华西ICU，曾在成都红房子妇产检查", ["华西", "成都红房子妇产"]),
+    ],
+)
+def test_institutions_by_field_branch_and_county(text: str, names: list[str]) -> None:
+    assert find(text, "HOSPITAL") == names
+
+
+@pytest.mark.parametrize(
+    "text", ["厂里卫生所，林场卫生所，到省级医院", "就换大医院，佢診所", "市妇幼健康工作，去协调妇产科"]
+)
+def test_unnamed_institutions_stay(text: str) -> None:
+    assert find(text, "HOSPITAL") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("年轻时在漠河伐木，后从蔚县嫁到怀安", ["漠河", "蔚县", "怀安"]),
+        ("女婿在厚街上班，女儿去寮步做电子", ["厚街", "寮步"]),
+        ("其中右玉5例、山阴4例，其余散发", ["右玉", "山阴"]),
+        ("雷山、剑河两县代表发言", ["雷山", "剑河"]),
+        ("驾车沿环城南路由西向东行驶，卡在秦岭隧道外", ["环城南路", "秦岭隧道"]),
+        ("住建设路88号附3，家里陶园路119号已空", ["建设路88号附3", "陶园路119号"]),
+        ("倒在人民东路66号楼下，停在环城东路218号门前", ["人民东路66号", "环城东路218号"]),
+        ("住平凉市崆峒区集体宿舍，夜宿亳州两家宾馆", ["平凉市崆峒区", "亳州"]),
+    ],
+)
+def test_counties_towns_and_ends_of_addresses(text: str, places: list[str]) -> None:
+    assert find(text, "ADDRESS") == places
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["加用莫西沙星，头孢曲松1g，改奥卡西平", "建议加查梅毒，斑片状高密度影", "转到外科，在前台，到门口等，住单间"],
+)
+def test_drugs_and_words_hide_no_county(text: str) -> None:
+    assert find(text, "ADDRESS") == []

@@ -19,7 +19,7 @@ from ppsehr_spark.domain.rules.address_parts import (
 )
 
 _PROSE_LEFT = re.compile(
-    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|的|社|网|本报|转|喺|差|过|"
+    r"(?:在|于|到|至|往|赴|去|从|由|自|来|回|返|经|住|居|抵|离|生|驻|游|迁|飞|系|是|区|有|其中|的|社|网|本报|转|喺|差|过|"
     r"国|站|日本|越南|印度|缅甸|柬埔寨|老挝|律宾|西亚|加坡|加拿大|非洲|欧洲|瑞士|瑞典|罗斯|大利|利亚|埃及|墨西哥|巴西|"
     r"印尼|西兰|班牙|荷兰|色列|耳其|斯坦|[娘婆]家|老[公婆]|爱人|父亲|母亲|丈夫|妻子|配偶|[爸妈我]|本人|楼主|患者|家属|"
     r"[天年月日们咱距]|[求问假节]|国庆|以前|平时|后来|当时|[公婆]婆|岳[父母]|"
@@ -29,14 +29,14 @@ _PROSE_LEFT = re.compile(
 _MOVED = re.compile(
     r"(?:在|赴|至|往|到|由|从|自|来自|去|返|抵|回|经|位于|迁|飞|住|居|转|出差|路过|途经|抵达|到达|[去到来回]了|"
     r"[去到来回]过|常跑|[爬登游逛]|滞留|困在|留在|了?[一两几]?趟|落地|"
-    r"离开|寄|邮|送|"
+    r"离开|寄|邮|送|嫁|搬|调|徙|宿|移师|直?奔|改道|籍|久客|客居|试过|困守|死守|"
     r"喺)$"
 )
 #: A verb of going alone: what follows it is no ordinary word.
 _GOING = re.compile(r"(?:赴|返|抵|前往|抵达|回|来自)$")
 _WORD_RIGHT = (
     r"人(?![民口工体])|籍|打工|务工|工作|居住|生活|旅游|出差|旅行|读书|上学|求学|经商|探亲|返回|"
-    r"回来|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
+    r"回来|方向(?!盘|不)|[0-9]+例|[两三四五][市县区](?![医院])|电:|装机|采集|盖房|伐木|帮工|砍|行医|教书|采|嫁|山林|那[边位个]|过来|当地|等地|一带|附近|地区|农村|老家|出生|长大|暂住|定居|务农|旅居|接触史|居住史|旅行史|户口|口音|病友|"
     r"女孩|男孩|姑娘|小伙|大哥|大姐|大叔|阿姨|网友|市民|警[方官察]|记者|女子|男子|男性|女性|患[者儿]|病[人友]|家长|"
     r"妈妈|宝妈|老板|姐妹|亲[属戚友]|"
     r"朋友|客户|讯|参加|探望|出[差发]|返[乡京校工]|当兵|服役|插队|下乡|支[教医边]|开[店车会餐厂小滴货出吊挖庭]|"
@@ -54,7 +54,7 @@ _WORD_RIGHT = (
     r"[\u4e00-\u9fff]{0,3}地里|[山海江湖河]边|[山海]上|海域|草原|牧区|林区|矿上|厂里|批发|口岸|(?!手术|"
     r"外伤)[\u4e00-\u9fff]{2,4}史(?=[,，。;；、)]|$)|"
     r"[\u4e00-\u9fff]{0,3}(?:[船快球店业营保递]员|师傅|厨师|保安)(?=[,，。;；])|"
-    r"境内|市内|市区|媒体|来电|入境|出境|口岸|妹[子妹]|小妹|兄弟|玩|逛|购物|行街|游玩|矿工|居民|汉子|女人|男人|"
+    r"雨大|下船|上船|三天|两天|[0-9]{1,2}\.[0-9]{1,2}[、。]|\([0-9]{1,2}日|球迷|租房|境内|市内|市区|媒体|来电|入境|出境|口岸|妹[子妹]|小妹|兄弟|玩|逛|购物|行街|游玩|矿工|居民|汉子|女人|男人|"
     r"工程师|教师|农民|工人|退休|司机|厨师|商人|学生|大学生|干部|海员|渔民|牧民|村民|留学|签证|航班|华[人侨]|居民|"
     r"度蜜月|自驾|有没有|哪[里家个]|怎么|能不能|离|距|天气|气候|"
     r"方面|这边|那边|同胞|"
@@ -97,7 +97,7 @@ _NAME_FIELD = re.compile(
 _SUBJECT_RIGHT = re.compile(
     r"有(?!限)|没|今|昨|现在|目前|既往|是|也|都|不|太|已|近[日来期年几]|疫情|发生|出现|本地|市区|那|这|最|下[雨雪]|"
     r"一(?:[家位名个处间所带线]|[A-Z])|正[是在]|仍|还[是有在]|之[行后前旅]|解放[前后]|待[他她我人]|老[宅屋房]|"
-    r"境内|[东西南北]部|"
+    r"境内|[东西南北中]{1,2}部|[多几]条|能见度|"
     r"全[市省]|各[地大区]|市民|(?:先生|女士)|[—-]{1,2}"
 )
 _ROLE = re.compile(r"(?:医[生师]|护士|护师|主任|教授|同学|老师|民警|司机)$")
@@ -122,8 +122,15 @@ _AFTER_SHORT = re.compile(
     r"不足|第[一二三]|过[冬年节]|避寒|"
     r"做生意|参加|途经|隔离"
 )
+#: What follows a county's name when a person or another word is meant.
+_CUT = re.compile(
+    r"(?:主任|医生|医师|大夫|护士|教授|老师|先生|女士|师傅|同学|同志|阿姨|叔|姨|哥|姐|爷|奶|总|队|药|汤|散|丸|片|星|堂|"
+    r"山(?![林区里上])|[湖江溪峡岛]|隧|水库|湿地|万达|[a-zA-Z0-9]|间|度|性|的?病|氏)"
+)
 #: What parts the items of an enumeration or the stops of a journey.
 _SEPARATORS = frozenset("、和与及至到-~→>/或")
+#: The same with what was counted at each stop, or its date (``右玉5例、山阴4例``).
+_LIST_GAP = re.compile(r", |—|--|->|→|以及|再到|前往|[0-9]{1,4}(?:例|人|名|次|天|家|\.[0-9]{1,2})[、,，]")
 _PERSON_LEFT = re.compile(r"(?:^|\n|患者|姓名:?|[0-9.、 床])[ ]{0,2}$")
 
 
@@ -234,9 +241,14 @@ def _rate_county(text: str, chain: Chain, end: int, *, left: bool, is_moved: boo
         return 0.6
     if end > chain.end:
         return 0.6 if left else 0.3
-    if is_moved and _PROSE_RIGHT.match(text, end):
+    if is_moved and (_PROSE_RIGHT.match(text, end) or not _is_cut(text, end)):
         return 0.55
     return 0.5 if _NATIVE.match(text, end) and not _is_given_name(text, chain) else 0.3
+
+
+def _is_cut(text: str, end: int) -> bool:
+    """A title follows, or a character that makes another word of the county's last one (``到大通过``)."""
+    return _CUT.match(text, end) is not None
 
 
 def _is_given_name(text: str, chain: Chain) -> bool:
@@ -260,7 +272,7 @@ def _rate_province_or_city(text: str, chain: Chain, *, left: bool, right: bool, 
 def is_beside(text: str, before: Span, span: Span) -> bool:
     """True when only a mark or word of enumeration or of travel stands between two places of one list."""
     gap = text[before.end : span.start]
-    return gap in _SEPARATORS or gap in ("、", ", ", "—", "--", "->", "以及", "再到", "前往")
+    return gap in _SEPARATORS or _LIST_GAP.fullmatch(gap) is not None
 
 
 def is_short_place(text: str, at: int) -> bool:

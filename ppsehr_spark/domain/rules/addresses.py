@@ -21,13 +21,14 @@ from ppsehr_spark.domain.rules.address_context import is_beside, is_short_place,
 from ppsehr_spark.domain.rules.address_elements import Surroundings, read_elements
 from ppsehr_spark.domain.rules.address_open import read_building, read_open_start
 from ppsehr_spark.domain.rules.address_parts import has_strong_element, is_locator_ahead, is_unnamed_place, trim_value
+from ppsehr_spark.domain.rules.address_towns import find_towns, read_ordinary
 from ppsehr_spark.domain.rules.gazetteer import load_codes, read_places, read_towns
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_parts import is_hanzi
 from ppsehr_spark.domain.rules.terms import hits_between, longest
 
 _AFTER_LABEL = re.compile(
-    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|改[成为]|变?更[改为新]*为|"
+    r"[ ]{0,3}(?:\([^()\n]{0,10}\))?[ ]{0,3}(?:为|是|系|于|在|写[的着]?|改[成为]|变?更[改为新]*为|"
     r"换成)?[ ]{0,2}(?P<colon>[:：])?[ ]{0,6}"
 )
 _VALUE = re.compile(r"[^\n,，;；。!！?？|]{2,60}")
@@ -54,6 +55,7 @@ class Addresses:
     def __init__(self, context: GrammarContext) -> None:
         self.category = context.category.id
         self._codes, self._towns = load_codes(), read_towns(context)
+        self._ordinary = read_ordinary(context)
         rows: defaultdict[str, list[str]] = defaultdict(list)
         for term, kind in (row[:2] for row in context.lexicon("lexicons/address_labels.tsv")):
             rows[kind].append(term)
@@ -68,7 +70,7 @@ class Addresses:
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Every place with its rule and confidence; overlapping sure readings become one maximal span."""
         if text.hits.keys().isdisjoint(_LISTS):
-            return ()
+            return self._read_towns(text, {})
         return _merge_readings(_raise_listed(text, list(self._read_all(text))))
 
     def _read_all(self, text: NormalisedText) -> Iterator[Span]:
@@ -89,6 +91,13 @@ class Addresses:
                 yield text.span(hit.start, hit.start + 1, self.category, confidence=0.6, rule="ADDRESS.abbreviation")
         yield from self._read_cues(text, cues, chains)
         yield from self._read_open(text, chains)
+        yield from self._read_towns(text, chains)
+
+    def _read_towns(self, text: NormalisedText, chains: dict[int, Chain]) -> Iterator[Span]:
+        """Towns said short after a word of going."""
+        for start, end in find_towns(text.text, self._towns, self._ordinary):
+            if start not in chains:
+                yield text.span(start, end, self.category, confidence=0.55, rule="ADDRESS.town")
 
     def _read_label(self, text: NormalisedText, hit: Hit, chains: dict[int, Chain], *, is_sure: bool) -> Iterator[Span]:
         """A form field: the whole value when a colon introduces it, what the grammar can read otherwise."""

@@ -68,4 +68,4 @@ def rate_unnamed(name: str, kind: str) -> float:
         return 0.8
     if is_ordinal:
         return 0.6 if _REGION.search(name) else 0.45 if name else 0.36
-    return 0.55 if (name + kind).startswith("省") and len(name + kind) > 3 else 0.0
+    return 0.55 if (name + kind).startswith("省") and name[1:2] not in ("级", "内") and len(name + kind) > 3 else 0.0

@@ -49,10 +49,15 @@ _STRETCH = re.compile(r"[\u4e00-\u9fff〇0-9]*\Z")
 _DEPARTMENTS = frozenset(
     ["生殖中心", "产科中心", "体检中心", "康复中心", "影像中心", "透析中心", "急救中心", "健康管理中心"]
 )
-_OPEN_FIELDS = frozenset(["口腔", "眼科"])
+_OPEN_FIELDS = frozenset(["口腔", "眼科", "牙科"])
+#: After a place these name its hospital, whatever stands beside them (``泉州市妇幼``).
+_OWN_FIELDS = frozenset(["妇幼", "妇保", "妇儿", "儿医", "精卫", "胸科", "红会", "正骨", "眼视光", "心血管"])
 _OPEN_BRAND = re.compile(
-    r"(?:(?<=[在到去于由往从找经,，。;；、 \n])|^)(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了])){2,4}\Z"
+    r"(?:(?<=[在到去于由往从找经来的原是叫期,，。;；、 \n])|^)"
+    r"(?:[\u4e00-\u9fff](?<![在到去于由往从找经的了来原是叫期有做看约])){2,4}\Z"
 )
+#: What makes a brand the name of its women's and children's hospital (``红房子妇产``), not of a department.
+_BRAND_FIELD = re.compile(r"(?:妇产|妇儿|妇幼|儿童)(?![科医保节部病房\u4e00]|健康)")
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -67,7 +72,8 @@ class Institutions:
         context.terms.add("HOSPITAL.owner", [row[0] for row in context.lexicon("lexicons/hospital_owners.tsv")])
         context.terms.add("HOSPITAL.field", [row[0] for row in context.lexicon("lexicons/hospital_fields.tsv")])
         places = {name: kind for name, kind in read_places(context).items() if kind not in "wx-"}
-        context.terms.add("HOSPITAL.place", places)
+        counties = {f"{name}县": "D" for name, kind in places.items() if kind in "dhx"}
+        context.terms.add("HOSPITAL.place", counties | places)
 
     def find(self, text: NormalisedText, note: Note) -> Iterable[Span]:
         """Named institutions, then brand short forms."""
@@ -174,12 +180,16 @@ class Institutions:
             return
         places = _find_heads(text, hit.start, _ANCHORS[:1])
         start = min((h.start for h in places), default=hit.start)
-        base = (0.42 if hit.value == "sure" else 0.15) + (0.3 if places else 0)
+        alone = 0.5 if hit.end - hit.start > 2 else 0.42
+        base = (alone if hit.value == "sure" else 0.15) + (0.3 if places else 0)
         step = 0.25 if hit.value == "sure" else 0.3
         is_told = hit.value == "sure" or has_verb(plain, start, hit.end, needs_right=is_number)
         confidence = base + step * count_cues(plain, start, hit.end) if is_told else 0.36
         end = self._extend(plain, self._extend(plain, hit.end))
-        if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部")):
+        whole = _BRAND_FIELD.match(plain, hit.end)
+        if whole and hit.end == end:
+            end, confidence = whole.end(), max(confidence, 0.6)
+        if plain[hit.end : end].endswith(("院区", "分院", "本部", "分部", "店")):
             confidence = max(confidence, 0.6)
         yield text.span(start, end, self.category, confidence=min(confidence, 0.97), rule="HOSPITAL.short_form")
 
@@ -188,13 +198,15 @@ class Institutions:
         plain = text.text
         heads = _find_heads(text, hit.start, _ANCHORS[:2])
         start = min((h.start for h in heads), default=hit.start)
+        start = min((h.start for h in _find_heads(text, start, _ANCHORS[:1])), default=start)
         if not heads and plain[hit.start - 1 : hit.start] in ("省", "市"):
             start = hit.start - 1
         if start == hit.start:
             start = _find_brand(plain, hit)
         if start == hit.start or FIELD_OF_OTHER.match(plain, hit.end):
             return
-        confidence = 0.2 + 0.25 * count_cues(plain, start, hit.end)
+        base = 0.35 if heads and text.text[hit.start : hit.end] in _OWN_FIELDS else 0.2
+        confidence = base + 0.25 * count_cues(plain, start, hit.end)
         yield text.span(
             start, self._extend(plain, hit.end), self.category, confidence=confidence, rule="HOSPITAL.field"
         )

@@ -61,6 +61,8 @@ def is_eponym(text: str, found: FoundName) -> bool:
 
 def is_place(text: str, found: FoundName) -> bool:
     """``季华园``, ``柯桥镇``, ``瑞穗银行``: what nothing announces as a person and a word of places or firms closes."""
+    if found.rule == "title" and text[found.end - 1] in "村镇屯" and text.startswith("老人", found.end):
+        return True  # the old people of a village (``上田村老人``)
     is_faint = found.rule in _BARE or (found.rule == "label" and found.confidence < _FAINT_LABEL)
     if not is_faint or weigh_mark(text, found.end):
         return False
