@@ -1,8 +1,8 @@
 """What the tagger looks at: characters, what LAC thinks of them, and the words that LAC cuts.
 
 Knows: one sentence and LAC's posterior of it. Must not know: the labels that are learned from this. A change here
-needs new weights (``scripts/train_tagger.py``). Features follow F. Sha and F. Pereira, "Shallow parsing with conditional
-random fields", NAACL 2003, with the posterior of another tagger in place of part-of-speech tags.
+needs new weights (``scripts/train_tagger.py``). Features follow F. Sha and F. Pereira, "Shallow parsing with
+conditional random fields", NAACL 2003, with the posterior of another tagger in place of part-of-speech tags.
 """
 
 from __future__ import annotations
