@@ -70,9 +70,9 @@ def has_luhn(number: str) -> bool:
 
 
 def has_landline_form(number: str) -> bool:
-    """A mainland area code (010, 02x, 03xx-09xx) and a local number of 7 or 8 digits that starts at 2-8."""
+    """A mainland area code (010, 02x, 03xx-09xx, 090x of Xinjiang), then 7 or 8 digits that start at 2-8."""
     compact = re.sub(r"[^0-9*]", "", number)
-    return bool(re.match(r"(?:010|02[0-57-9]|0[3-9][1-9][0-9])[2-8][0-9*]{6,7}", compact))
+    return bool(re.match(r"(?:010|02[0-57-9]|0[3-9][1-9][0-9]|090[1-9])[2-8][0-9*]{6,7}", compact))
 
 
 def has_mobile_form(number: str) -> bool:
