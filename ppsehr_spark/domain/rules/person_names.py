@@ -22,6 +22,7 @@ from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
+from ppsehr_spark.domain.rules.name_recurring import RecurringNames
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
@@ -29,6 +30,8 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
+#: After these a given name or a word may be a name that the note proves elsewhere.
+_PROVES = ("kin", "role", "named")
 _SIMPLE_KIN_LEFT = frozenset(
     "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
 )
@@ -91,6 +94,7 @@ class PersonNames:
         context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
+        self.recurring = RecurringNames(self.reader, (row[0] for row in rows))
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self.fields.find_labelled,
@@ -107,6 +111,7 @@ class PersonNames:
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
         found += self.bare.find(text.text)
+        found += self.recurring.find(text.text, (h for kind in _PROVES for h in text.hits.get(f"NAME.{kind}", ())))
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
         found += self.known.find_composed(text)
