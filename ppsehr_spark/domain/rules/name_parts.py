@@ -255,6 +255,10 @@ class NameReader:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)
 
+    def is_act(self, text: str, at: int) -> bool:
+        """True when a verb of two characters that persons do, or a speaker's of one, begins at ``at``."""
+        return text[at : at + 2] in self._acts or text[at] in "说称问让" or _VERB_OF_TWO.match(text, at) is not None
+
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
         if text[end : end + 2] in self._acts:
