@@ -67,6 +67,8 @@ _DEPARTMENT_END = frozenset(
 )
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
+#: Three characters or more that end so before a title are a place (``上田村老人``, ``石桥镇镇长``).
+_SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
 #: Surnames that are adverbs, adjectives or measures before a title as well.
 _NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
 _RARE_WORD, _FAR = 12.0, 5.0
@@ -191,6 +193,8 @@ class PersonNames:
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
+            return None
+        if reading.form == "han" and reading.end - reading.start > _SIZE_OF_PLACE and text[hit.start - 1] in _SETTLED:
             return None
         if reading.form == "lone" and (
             self._runs_into(text, reading.start, hit)
