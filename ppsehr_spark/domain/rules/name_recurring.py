@@ -1,6 +1,6 @@
 """Names of two characters that the note itself proves: beside a word for persons once, and met again elsewhere.
 
-Knows: the places beside words for kin and roles, and before what persons say or who is theirs (``钉子媳妇``, ``平凡说``).
+Knows: the places beside words for kin and roles, and before what persons say or who is theirs (``钉子媳妇``).
 Must not know: what surnames or words cost. Reference: annotation guideline v1, row NAME (given names, by-names).
 """
 
@@ -20,14 +20,14 @@ _NO_CUES = frozenset(
 )
 #: What a person of a clause says or does, and who is theirs, with the start of the clause two characters before.
 _AFTER = re.compile(
-    r"[说问诉答笑哭喊签陪告他她妈爸奶爷姐哥叔姨的之主医护老教姑大媳](?:(?<=[\n。,;:!?\"“、( ][\u4e00-\u9fff]{2}.)|(?<=^..."
-    r"))(?:(?<=[说问诉答笑哭喊姐哥叔姨])|(?<=签)[字名]|(?<=陪)[同护]|(?<=告)诉|(?<=[他她])妈|(?<=妈)妈?|(?<=爸)爸?|"
+    r"[说问诉答笑哭喊签陪告他她妈爸奶爷姐哥叔姨的之主医护老教姑大媳](?<=[\n。,;:!?\"“、( ][\u4e00-\u9fff]{2}.)"
+    r"(?:(?<=[说问诉答笑哭喊姐哥叔姨])|(?<=签)[字名]|(?<=陪)[同护]|(?<=告)诉|(?<=[他她])妈|(?<=妈)妈?|(?<=爸)爸?|"
     r"(?<=奶)奶|(?<=爷)爷|(?<=之)[子女父母夫妻]|(?<=媳)妇|(?<=主)任|(?<=医)[生师]|(?<=护)士|(?<=老)[师婆公]|(?<=教)授|"
     r"(?<=姑)娘|(?<=大)[哥爷]|"
     r"(?<=的)(?:丈夫|妻子|儿子|女儿|母亲|父亲|爱人|姐姐|哥哥|妈妈|爸爸|媳妇|老婆|老公|手|家属))"
 )
 #: ``阿桃``, ``老常``, ``小七`` at the start of a clause, and a character said twice (``浩浩``).
-_NICK = re.compile(r"[阿老小](?<![\u4e00-\u9fff·].)(?=[\u4e00-\u9fff])")
+_STARTS = '[\n。,;:!?"“、( @]'
 _SIZE = 2
 #: Characters that are words so often, and names so dear, that the two are hardly a person.
 _COMMON, _DEAR, _COMMON_WORD = 6.0, 15.5, 12.0
@@ -48,7 +48,7 @@ class RecurringNames:
         self._first = model.given | model.single
         self._last = (model.given | model.single) - NOT_GIVEN
         given = "".join(sorted(model.given - NOT_GIVEN))
-        self._double = re.compile(rf"(?<![\u4e00-\u9fff·])([{given}])\1")
+        self._called = re.compile(rf"{_STARTS}(?:([阿老小])[\u4e00-\u9fff]|([{given}])\2)")
 
     def find(self, text: str, cues: Iterable[Hit]) -> Iterator[FoundName]:
         """Every place of each proven name."""
@@ -89,16 +89,15 @@ class RecurringNames:
     def _find_called(self, text: str) -> Iterator[int]:
         """Places of nicknames and doubled names at the start of a clause."""
         words = self.reader.model.words
-        for match in _NICK.finditer(text):
-            at = match.start()
-            second = text[at + 1]
-            is_called = second in (self.reader.model.given if text[at] == "阿" else self.reader.model.common)
-            if is_called and text[at : at + _SIZE] not in words and not self._is_crossed(text, at):
+        for match in self._called.finditer(text):
+            at = match.start() + 1
+            if match.group(1):
+                is_called = text[at + 1] in (self.reader.model.given if text[at] == "阿" else self.reader.model.common)
+                is_called = is_called and text[at : at + _SIZE] not in words
+            else:
+                is_called = words.get(text[at : at + _SIZE], 99.0) > _COMMON_WORD
+            if is_called and not self._is_crossed(text, at):
                 yield at
-        for match in self._double.finditer(text):
-            is_common = words.get(match.group(), 99.0) <= _COMMON_WORD
-            if not is_common and not self._is_crossed(text, match.start()):
-                yield match.start()
 
     def _is_crossed(self, text: str, at: int) -> bool:
         """True where a longer word holds the name, or its end and what follows."""

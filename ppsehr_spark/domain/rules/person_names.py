@@ -159,7 +159,13 @@ class PersonNames:
             if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
                 is_clear = reading.form == "lone" and not is_weak
-                prior = PRIOR["title"] - 2.0 * is_weak + _PLAIN * self._is_plain(text.text, reading, hit) + 1.5 * reading.is_bounded + _TITLED * is_clear
+                prior = (
+                    PRIOR["title"]
+                    - 2.0 * is_weak
+                    + _PLAIN * self._is_plain(text.text, reading, hit)
+                    + 1.5 * reading.is_bounded
+                    + _TITLED * is_clear
+                )
                 yield self.rater.rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self.rater.read_best(text.text, hit.end, PRIOR["after_title"], "after_title")
