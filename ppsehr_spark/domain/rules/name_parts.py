@@ -89,9 +89,7 @@ _COMMON_CHARACTER = 7.0
 _ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
-_OPEN_FIELD = 4.0
-_TAIL_OF_WORD = 4.0
-_NOT_THE_END = 9.0
+_OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
 #: What a given name without its surname costs beside kin.
