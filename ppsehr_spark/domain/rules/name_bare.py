@@ -47,6 +47,11 @@ _TOWARDS = frozenset("让找请叫喊跟和与给被由向对把替帮等问谢�
 _TOWARDS_ODDS, _AFTER_WORD, _NO_WORD = 2.5, 1.0, -1.0
 #: How far to the left words may reach across the start of a name.
 _REACH_LEFT = 4
+#: A common surname and two characters of given names that no word covers or crosses count by themselves from here on:
+#: at a clause start, and between words; twice as rare where no word begins after them.
+_WHOLE_AT_CLAUSE, _WHOLE_INSIDE, _WHOLE_UNBOUNDED = 3.0, 5.0, 8.0
+#: What such a name is rated at the least.
+_WHOLE = 1.6
 #: More than any mark to the right of a name adds.
 _MOST_RIGHT = 12.0
 
@@ -68,6 +73,7 @@ class BareNames:
         )
         self._heads = marked
         self._likely = marked - _NO_HEADS | _NICK_HEADS
+        self._whole = model.common - FUNCTION_SURNAMES - _NO_HEADS
         self._alone = model.single | _NICK_HEADS
         self._never = frozenset(w for w in model.words if len(w) == 2 and w[1] not in model.given | model.surnames)
         self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
@@ -83,13 +89,15 @@ class BareNames:
             before = text[at - 1 : at]
             if "\u4e00" <= before <= "\u9fff":
                 is_inside = text[at - 1 : at + 1] in words or text[at - 1 : at + 2] in words or text[at] == before
-                if not is_inside and words.get(pair, _RARE) > _WORD:
+                if not is_inside and (words.get(pair, _RARE) > _WORD or self._may_be_whole(text, at)):
                     yield from self._read_inside(text, at)
             elif before not in _NOT_BEFORE and (self._may_begin(text, at) or self._is_marked(text, at)):
                 yield from self._read_clause(text, at)
 
     def _may_begin(self, text: str, at: int) -> bool:
         """False where an ordinary word begins a clause."""
+        if self._may_be_whole(text, at):
+            return True
         model, first, second = self.reader.model, text[at], text[at + 1]
         pair = text[at : at + 2]
         cost = model.words.get
@@ -101,6 +109,20 @@ class BareNames:
         is_given = second in model.given or (first in model.common and text[at + 2 : at + 3] in model.given)
         is_given = is_given and first in self._heads
         return is_given and (weigh_left(text, at) > 0 or self._may_be_name(text, at, _LEAST_AT_CLAUSE))
+
+    def _may_be_whole(self, text: str, at: int) -> bool:
+        """True for a common surname before two characters of given names that no word covers, nor crosses their end."""
+        model = self.reader.model
+        if text[at] not in self._whole or text[at + 2 : at + 3] not in model.given or text[at + 1] not in model.given:
+            return False
+        words = model.words
+        return not (text[at : at + 3] in words or text[at + 2 : at + 4] in words or text[at + 2] in _PLACE_END)
+
+    def _is_whole(self, text: str, reading: NameReading, least: float) -> bool:
+        """True when such a name is likely enough by its own form."""
+        if reading.form != "han" or reading.end - reading.start != 3 or not self._may_be_whole(text, reading.start):
+            return False
+        return reading.odds >= (least if reading.is_bounded else max(least, _WHOLE_UNBOUNDED))
 
     def _may_be_name(self, text: str, at: int, least: float) -> bool:
         """False where words of one character each beat a name of two or three by ``least``, less what may follow."""
@@ -154,7 +176,9 @@ class BareNames:
         if reading.form == "nick" and is_hanzi(text, end) and right == 0:
             return _NEVER
         odds = reading.odds + _CLAUSE + left + right - _PLACE * (right == 0 and text[end - 1] in _PLACE_END)
-        return odds - self._doubt_unmarked(text, reading) if right + left == 0 else odds
+        if right + left == 0:
+            odds -= self._doubt_unmarked(text, reading)
+        return max(odds, _WHOLE) if self._is_whole(text, reading, _WHOLE_AT_CLAUSE) else odds
 
     def _sounds_foreign(self, text: str, reading: NameReading, sound: float) -> bool:
         """True for more than two characters that all transliterate, unless the Chinese reading is far the likelier."""
@@ -187,7 +211,10 @@ class BareNames:
             and text[r.end - 1] not in _PLACE_END
             and not self._sounds_foreign(text, r, sound)
         ]
-        if not any(r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS for r, right in readings):
+        if not any(
+            r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS or self._is_whole(text, r, _WHOLE_INSIDE)
+            for r, right in readings
+        ):
             return
         left = self._weigh_before(text, at)
         for r, right in readings:
@@ -196,6 +223,7 @@ class BareNames:
             if not (r.is_bounded or right or (left > _AFTER_WORD and r.end - at == 3) or r.end - at == 3):
                 continue
             odds = r.odds + _INSIDE + left + right
+            odds = max(odds, _WHOLE) if self._is_whole(text, r, _WHOLE_INSIDE) else odds
             if odds > _LEAST_ODDS:
                 yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
 

@@ -74,13 +74,13 @@ _NEXT_NAME = 2.0
 _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
-_VERB_TAILS = frozenset(
+VERB_TAILS = frozenset(
     "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
     "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
     "订签批准查审评判罚捐赠持获赢输负败"
 )
 _VERB_TAIL = 5.0
-_VERB_TAILS |= frozenset("演唱率夺赴晒")
+VERB_TAILS |= frozenset("演唱率夺赴晒")
 _LONGEST_DOTTED = 30
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
@@ -89,9 +89,7 @@ _COMMON_CHARACTER = 7.0
 _ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
-_OPEN_FIELD = 4.0
-_TAIL_OF_WORD = 4.0
-_NOT_THE_END = 9.0
+_OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
 #: What a given name without its surname costs beside kin.
@@ -255,6 +253,10 @@ class NameReader:
         """True when a word for a person (kin, role, title) ends at ``start``."""
         return any(text[start - n : start] in words for n, words in self._people.items() if start >= n)
 
+    def is_act(self, text: str, at: int) -> bool:
+        """True when a verb of two characters that persons do, or a speaker's of one, begins at ``at``."""
+        return text[at : at + 2] in self._acts or text[at] in "说称问让" or _VERB_OF_TWO.match(text, at) is not None
+
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
         if text[end : end + 2] in self._acts:
@@ -359,7 +361,7 @@ class NameReader:
         is_across = _ACROSS_END.match(text, end - 1) is not None
         odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
-        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in _VERB_TAILS)
+        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and _VERB_OF_TWO.match(text, end - 1) is not None)
         return NameReading(at, end, odds, is_bounded, form)

@@ -13,7 +13,7 @@ from ppsehr_spark.domain.offsets import Hit
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, is_clear_right, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, VERB_TAILS, NameReader, NameReading
 
 #: What a name only heard after a preposition costs: clubs and places stand there as well.
 _ONLY_HEARD = 3.0
@@ -43,6 +43,8 @@ PRIOR = {
     "speech": -2.5,
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
+#: Beside these a surname with two characters of given names is a person, though all three are words.
+_BESIDE_PERSON, _WHOLE, _FULL = frozenset(["kin", "kin1", "role", "after_title", "after_label"]), 1.8, 3
 _TAKES_GIVEN = ("kin", "kin1", "named")
 #: What prolongs a cue (``审核者``, ``记录单``, ``麻醉史``) before it is a surname alone.
 _ENDS_CUE = frozenset("者单史员")
@@ -106,9 +108,25 @@ class NameRater:
         is_preposition = (
             is_preposition and right == 0 and text[reading.start : reading.end] not in self.reader.model.name_words
         )
+        odds += _WHOLE * self._is_whole(text, reading, rule)
         odds -= _A_FIELD * (reading.form == "lone" and text[reading.end : reading.end + 1] == ":")
         odds -= _PREPOSITION * (reading.form == "han" and is_preposition and prior < 0)
         return rate(reading.start, reading.end, odds, rule, cap=cap)
+
+    def _is_whole(self, text: str, reading: NameReading, rule: str) -> bool:
+        """True for a surname and two characters of given names beside a person, no word lying across their end."""
+        at, model = reading.start, self.reader.model
+        if rule not in _BESIDE_PERSON or reading.form != "han" or reading.end - at != _FULL:
+            return False
+        is_given = text[at + 1] in model.given and text[at + 2] in model.given and text[at] in model.single
+        is_verb = text[at + 2] in VERB_TAILS or self.reader.is_followed(text, at + 2)
+        return (
+            is_given
+            and not is_verb
+            and text[at] not in HARDLY_SURNAMES
+            and text[at : at + 2] not in model.words
+            and text[at + 2 : at + 4] not in model.words
+        )
 
     def rate_left(self, text: str, reading: NameReading, prior: float, rule: str) -> FoundName:
         surname = text[reading.start] if reading.form == "lone" else ""

@@ -22,6 +22,7 @@ from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
+from ppsehr_spark.domain.rules.name_recurring import RecurringNames
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 from ppsehr_spark.domain.rules.name_repeats import corroborate, find_companions, find_given, find_repeats
 from ppsehr_spark.domain.rules.name_tags import read_tag
@@ -29,6 +30,8 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 
 #: Kinds of words that are looked for in the text; the others are only asked about at a place.
 _SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
+#: After these a given name or a word may be a name that the note proves elsewhere.
+_PROVES = ("kin", "role", "named")
 _SIMPLE_KIN_LEFT = frozenset(
     "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
 )
@@ -47,6 +50,10 @@ _TOWARDS = frozenset("向和与同由")
 _ASKED = re.compile(r"请[示教]|汇报|报告|反映|说明|咨询|沟通|商量|讨论|了解|求助")
 #: What a title of two characters or more adds to a surname alone before it.
 _TITLED = 1.5
+#: What a common surname that is no function word gains there after any word.
+_PLAIN = 1.6
+#: How sure a surname alone between a title and a verb is.
+_LONE_ACTS = 0.7
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
@@ -60,6 +67,10 @@ _DEPARTMENT_END = frozenset(
 )
 #: Adverbs between a name and its verb.
 _BEFORE_VERB = frozenset("也都还则就曾却均才又再")
+#: Three characters or more that end so before a title are a place (``上田村老人``, ``石桥镇镇长``).
+_SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
+#: Surnames that are adverbs, adjectives or measures before a title as well.
+_NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
 _RARE_WORD, _FAR = 12.0, 5.0
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
@@ -79,6 +90,7 @@ class PersonNames:
         weak = [row[0] for row in rows if row[1] == "weak_label"]
         context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
+        self._plain = self.reader.model.common - FUNCTION_SURNAMES - _NO_PLAIN
         self._after_kin = self.reader.firsts | self.reader.model.given | FIRST_OF_BRIDGE
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
@@ -91,6 +103,7 @@ class PersonNames:
         context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
+        self.recurring = RecurringNames(self.reader, (row[0] for row in rows))
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
             self.fields.find_labelled,
@@ -107,6 +120,7 @@ class PersonNames:
         found = [f for read in self._readers for f in read(text)]
         found += self.lines.find(text.text)
         found += self.bare.find(text.text)
+        found += self.recurring.find(text.text, (h for kind in _PROVES for h in text.hits.get(f"NAME.{kind}", ())))
         found += find_latin(text.text, self.reader)
         found += self.known.find(text)
         found += self.known.find_composed(text)
@@ -145,10 +159,32 @@ class PersonNames:
             if reading:
                 is_weak = len(hit.value) == 1 or (reading.form == "lone" and not reading.is_bounded)
                 is_clear = reading.form == "lone" and not is_weak
-                prior = PRIOR["title"] - 2.0 * is_weak + 1.5 * reading.is_bounded + _TITLED * is_clear
+                prior = (
+                    PRIOR["title"]
+                    - 2.0 * is_weak
+                    + _PLAIN * self._is_plain(text.text, reading, hit)
+                    + 1.5 * reading.is_bounded
+                    + _TITLED * is_clear
+                )
                 yield self.rater.rate_left(text.text, reading, prior, "title")
             if len(hit.value) > 1:
                 yield from self.rater.read_best(text.text, hit.end, PRIOR["after_title"], "after_title")
+                yield from self._read_lone_after(text.text, hit)
+
+    def _is_plain(self, text: str, reading: NameReading, hit: Hit) -> bool:
+        """True for a common surname before a title of two characters or more, no word lying across its start."""
+        at, words = reading.start, self.reader.model.words
+        is_surname = reading.form == "lone" and len(hit.value) > 1 and text[at : hit.start] in self._plain
+        return is_surname and text[at - 1 : at + 1] not in words and text[at - 2 : at + 1] not in words
+
+    def _read_lone_after(self, text: str, hit: Hit) -> Iterator[FoundName]:
+        """``护士邢交代``: a common surname alone between a title and what the person does."""
+        at, words = hit.end, self.reader.model.words
+        if text[at : at + 1] not in self._plain or not is_hanzi(text, at + 1):
+            return
+        is_act = self.reader.is_act(text, at + 1)
+        if is_act and text[at : at + 2] not in words and text[at : at + 3] not in words:
+            yield FoundName(at, at + 1, _LONE_ACTS, "lone_after")
 
     def _is_made(self, text: str, hit: Hit) -> bool:
         """True for ``聘任谢安为总经理``, where 为 is no part of the name."""
@@ -163,6 +199,8 @@ class PersonNames:
             return None
         reading = self.reader.read_left(text, hit.start - is_spaced, allows_lone=not is_spaced)
         if reading is None or (is_short and not self._fits_short(text, reading, hit)):
+            return None
+        if reading.form == "han" and reading.end - reading.start > _SIZE_OF_PLACE and text[hit.start - 1] in _SETTLED:
             return None
         if reading.form == "lone" and (
             self._runs_into(text, reading.start, hit)
