@@ -20,7 +20,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'patient_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.encounters (
@@ -41,7 +41,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'encounter_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.notes (
@@ -65,7 +65,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.rejects (
@@ -83,7 +83,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'reject_key,reason',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.gold (
@@ -97,7 +97,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.rule_annotations (
@@ -115,7 +115,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.segments (
@@ -134,7 +134,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.work_units (
@@ -151,7 +151,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'unit_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.segment_annotations (
@@ -162,7 +162,8 @@ CREATE TABLE IF NOT EXISTS phi.segment_annotations (
   `outcome` STRING COMMENT 'ok, or the reason code why the reply did not count',
   `engine` STRING COMMENT 'engine name',
   `model` STRING COMMENT 'model name and fingerprint',
-  `prompt_version` STRING COMMENT 'hash of the prompt files',
+  `prompt_version` STRING COMMENT 'hash of all prompts',
+  `prompts` ARRAY<STRING> COMMENT 'task:category:version of the prompts it was asked with',
   `prompt_tokens` INT COMMENT 'tokens sent',
   `cached_tokens` INT COMMENT 'of them served from the prefix cache',
   `output_tokens` INT COMMENT 'tokens generated',
@@ -171,10 +172,10 @@ CREATE TABLE IF NOT EXISTS phi.segment_annotations (
 COMMENT 'what Qwen proposed per segment, grounded | 模型标注'
 LOCATION '${lake}/phi/segment_annotations'
 TBLPROPERTIES (
-  'delta.dataSkippingStatsColumns' = 'segment_key',
+  'delta.dataSkippingStatsColumns' = 'segment_key,prompts',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.dead_letters (
@@ -191,7 +192,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key,run_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.corrections (
@@ -212,7 +213,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'correction_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.annotations (
@@ -230,7 +231,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.notes (
@@ -253,7 +254,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.notes (
@@ -272,7 +273,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.releases (
@@ -291,7 +292,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,table,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS control.runs (
@@ -312,7 +313,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'run_id,stage',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS control.audit_log (
@@ -332,7 +333,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS control.privacy_ledger (
@@ -361,7 +362,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS control.lake_info (
@@ -374,7 +375,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'name',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.knowledge (
@@ -408,7 +409,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence,version',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.dp_statistics (
@@ -435,7 +436,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'ask_id,query,cell',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.drift_sketches (
@@ -452,7 +453,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sketch_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.record_model (
@@ -475,7 +476,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'model_id,marginal',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.evaluations (
@@ -498,7 +499,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'evaluation_id,metric,slice',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.dp_statistics (
@@ -524,7 +525,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,query,cell',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.evaluations (
@@ -547,7 +548,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,metric,slice',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.claim_cards (
@@ -563,7 +564,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.checkpoints (
@@ -585,7 +586,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'checkpoint_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS phi.membership_scores (
@@ -602,7 +603,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'checkpoint_id,patient_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_patients (
@@ -621,7 +622,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_patient_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_encounters (
@@ -645,7 +646,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_encounter_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_notes (
@@ -671,7 +672,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_note_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_patients (
@@ -688,7 +689,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_patient_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_encounters (
@@ -712,7 +713,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_encounter_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_notes (
@@ -732,5 +733,5 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_note_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '1'
+  'ppsehr.schemaVersion' = '2'
 );

@@ -40,7 +40,7 @@ def is_drug(text: str, found: FoundName) -> bool:
     """``(泰索帝)120mg``, ``奥拉帕利``: no word announces a person, a dose follows or the stem of a drug closes it."""
     if found.rule not in _BARE:
         return False
-    has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 1, len(text))) is not None
+    has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 2, len(text))) is not None
     return has_stem or _DOSE.match(text, found.end) is not None
 
 
