@@ -75,7 +75,8 @@ class BareNames:
         self._likely = marked - _NO_HEADS | _NICK_HEADS
         self._whole = model.common - FUNCTION_SURNAMES - _NO_HEADS
         self._alone = model.single | _NICK_HEADS
-        self._never = frozenset(w for w in model.words if len(w) == 2 and w[1] not in model.given | model.surnames)
+        in_names = frozenset(model.given) | frozenset(model.surnames)
+        self._never = frozenset(word for word in model.words if len(word) == 2 and word[1] not in in_names)
         self._beginnings = model.compound | {c[:2] for c in reader.foreign.components}
 
     def find(self, text: str) -> Iterator[FoundName]:
