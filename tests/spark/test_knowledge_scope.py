@@ -52,7 +52,7 @@ def test_only_touched_notes_are_computed_again(spark: Any, lake: Lake, key_file:
     files = {
         path: text
         for path, text in read_conf_files().items()
-        if path in ("categories/STD.toml", "tiers.toml") or path.startswith("lexicons/")
+        if path in ("categories/STD.toml", "tiers.toml") or path.startswith(("lexicons/", "prompts/"))
     }
     conf = Settings(files=files, identity=IdentitySettings(key_file), partition=PartitionSettings(qwen_scope="none"))
     assert _run(spark, lake, conf, "r1") == (3, 3)
