@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from ppsehr_spark.domain.prompting import compile_prompts
-from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
 from ray_actors.unit_store import open_tasks
@@ -21,8 +19,7 @@ def _body(context: RunContext) -> StageResult:
 
 
 def _plan(context: RunContext) -> Mapping[str, object]:
-    files = context.settings.files
-    tasks = open_tasks(context.lake, compile_prompts(files, load_categories(files)))
+    tasks = open_tasks(context.lake, context.settings.files)
     return {
         "engine": context.settings.annotate.engine,
         "token_budget": context.settings.annotate.token_budget,

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ppsehr_spark.config import Settings
-from ppsehr_spark.domain.prompting import compile_prompts
-from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.annotate_counts import AnnotateCounts
@@ -30,7 +28,7 @@ def annotate_lake(lake: Lake, *, settings: Settings, run_id: str, progress: Any)
         InfrastructureError: ``INTERRUPTED`` after SIGTERM, ``ENGINE_DOWN`` when nothing but failures come back; what
             was answered before is committed in both cases.
     """
-    tasks = open_tasks(lake, compile_prompts(settings.files, load_categories(settings.files)))
+    tasks = open_tasks(lake, settings.files)
     counts = AnnotateCounts(n_open_before=sum(len(task.segment_keys) for task in tasks))
     if not tasks or settings.annotate.engine == "rules" or settings.annotate.token_budget <= 0:
         return counts

@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ppsehr_spark.domain.prompting import PromptBook, is_in_force
+from ppsehr_spark.domain.prompting import compile_prompts, is_in_force
+from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.tables import Lake
@@ -25,13 +26,13 @@ from ray_actors.dispatch import DeadLetter, Task
 _SEGMENT_COLUMNS = ("segment_key", "task", "text", "note_type", "candidates")
 
 
-def open_tasks(lake: Lake, book: PromptBook) -> list[Task]:
+def open_tasks(lake: Lake, files: ConfFiles) -> list[Task]:
     """One task per unit that has open segments, in dispatch order, each segment in the first unit that names it.
 
     Args:
-        book: the prompts in force.
+        files: conf, with the prompts in force.
     """
-    answered = _answered(lake, book.list_prompts())
+    answered = _answered(lake, compile_prompts(files, load_categories(files)).list_prompts())
     units = lake.read(schemas.WORK_UNITS, ["unit_id", "position", "segment_keys"])
     tasks: list[Task] = []
     for unit in units.sort_by([("position", "ascending"), ("unit_id", "ascending")]).to_pylist():

@@ -49,15 +49,24 @@ class Asked:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench.py lift``."""
     parser.add_argument("--gold", choices=tuple(GOLD_FOLDERS), default="dev", help="tasks may be chosen on dev only")
+    add_engine_arguments(parser)
+    parser.set_defaults(run=measure_lift)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which engine and profile a bench asks."""
     parser.add_argument("--engine", default="", help="engine of conf/pipeline.toml (default: the profile's)")
     parser.add_argument("--profile", default="laptop")
-    parser.set_defaults(run=measure_lift)
+
+
+def load_engine_settings(options: argparse.Namespace) -> Settings:
+    """The settings of ``add_engine_arguments``."""
+    return load_settings(options.profile, [f"annotate.engine={options.engine}"] if options.engine else [])
 
 
 def measure_lift(options: argparse.Namespace) -> int:
     """Print one table per stage and the lift between them; returns 0."""
-    overrides = [f"annotate.engine={options.engine}"] if options.engine else []
-    settings = load_settings(options.profile, overrides)
+    settings = load_engine_settings(options)
     print(_report(read_gold(GOLD_FOLDERS[options.gold]), settings, name=options.gold))
     return 0
 

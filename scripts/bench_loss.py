@@ -4,7 +4,7 @@ Knows: both forms of the cascade over the same gold notes, and the paired bootst
 In the other form every task of the model counts in every category and ``qwen_scope`` is ``all``, so whatever Qwen finds
 by extraction is found. Strict recall of each, their difference with a 95% interval over notes (pairs stay together).
 
-    python scripts/bench.py loss --notes 300               # drawn by hash from all of our gold, dev and held
+    python scripts/bench.py loss --notes 300               # drawn by hash from gold that no rule was tuned on
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from bench_corpora import GOLD_FOLDERS
-from bench_lift import Asked, allow_everything
+from bench_lift import Asked, add_engine_arguments, allow_everything, load_engine_settings
 
-from ppsehr_spark.config import load_settings
 from ppsehr_spark.domain.cascade import NoteCascade
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.rules import compile_rules
@@ -35,16 +34,14 @@ _Array = npt.NDArray[np.float64]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench.py loss``."""
     parser.add_argument("--notes", type=int, default=300, help="gold notes, drawn by hash (default 300)")
-    parser.add_argument("--gold", nargs="+", choices=tuple(GOLD_FOLDERS), default=tuple(GOLD_FOLDERS))
-    parser.add_argument("--engine", default="", help="engine of conf/pipeline.toml (default: the profile's)")
-    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--gold", nargs="+", choices=tuple(GOLD_FOLDERS), default=("pool", "held"))
+    add_engine_arguments(parser)
     parser.set_defaults(run=measure_loss)
 
 
 def measure_loss(options: argparse.Namespace) -> int:
     """Print one table; returns 0."""
-    overrides = [f"annotate.engine={options.engine}"] if options.engine else []
-    settings = load_settings(options.profile, overrides)
+    settings = load_engine_settings(options)
     gold = _draw([note for name in options.gold for note in read_gold(GOLD_FOLDERS[name])], options.notes)
     rules, tagger = compile_rules(settings.files), open_tagger(settings.partition.tagger)
     annotator = Annotator(settings.to_json())

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print figures or write weights; returns 0, 2 when there is nothing to do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gold", nargs="+", type=Path, default=[_DATA / "gold", _DATA / "gold_train"], metavar="DIR")
-    parser.add_argument("--simulated", type=int, default=200, help="simulated notes beside them (default 200)")
+    parser.add_argument("--simulated", type=int, default=150, help="simulated notes beside them (default 150)")
     parser.add_argument("--folds", type=int, default=0, help="leave out every k-th file in turn and score it")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="train on everything, write here")
     options = parser.parse_args(argv)

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from ppsehr_spark.domain.prompting import PromptBook, compile_prompts
-from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.annotator import Annotator
 from ray_actors.dispatch import Task
@@ -27,14 +25,9 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-@pytest.fixture(scope="module")
-def book() -> PromptBook:
-    return compile_prompts(SETTINGS.files, load_categories(SETTINGS.files))
-
-
 def answer_all(lake: Lake, settings: Any = SETTINGS) -> int:
     """Answers to whatever is open under these prompts; returns how many."""
-    tasks = open_tasks(lake, compile_prompts(settings.files, load_categories(settings.files)))
+    tasks = open_tasks(lake, settings.files)
     annotator = Annotator(settings.to_json())
     sink = AnswerSink(lake, run_id="r", engine="fault", units_per_commit=1)
     by_key = {row["segment_key"]: row for row in ROWS}
@@ -48,20 +41,19 @@ def keys_of(tasks: list[Task]) -> list[str]:
     return [key for task in tasks for key in task.segment_keys]
 
 
-def test_answered_segments_are_not_asked_again(lake: Lake, book: PromptBook) -> None:
-    assert keys_of(open_tasks(lake, book)) == [row["segment_key"] for row in ROWS]
+def test_answered_segments_are_not_asked_again(lake: Lake) -> None:
+    assert keys_of(open_tasks(lake, SETTINGS.files)) == [row["segment_key"] for row in ROWS]
     assert answer_all(lake) == 3
-    assert open_tasks(lake, book) == [] and answer_all(lake) == 0
+    assert open_tasks(lake, SETTINGS.files) == [] and answer_all(lake) == 0
 
 
-def test_a_changed_prompt_asks_again_what_it_was_shown_with_and_nothing_else(lake: Lake, book: PromptBook) -> None:
+def test_a_changed_prompt_asks_again_what_it_was_shown_with_and_nothing_else(lake: Lake) -> None:
     answer_all(lake)
     files = {**SETTINGS.files}
     path = "categories/NAME.toml"
     files[path] = files[path].replace("examples_no = [", 'examples_no = ["护士站通知 中的 护士",', 1)
     changed = replace(SETTINGS, files=files)
-    new = compile_prompts(files, load_categories(files))
-    assert keys_of(open_tasks(lake, new)) == [ROWS[0]["segment_key"]]
-    assert answer_all(lake, changed) == 1 and open_tasks(lake, new) == []
+    assert keys_of(open_tasks(lake, files)) == [ROWS[0]["segment_key"]]
+    assert answer_all(lake, changed) == 1 and open_tasks(lake, files) == []
     # a step back finds its old answers
-    assert open_tasks(lake, book) == []
+    assert open_tasks(lake, SETTINGS.files) == []
