@@ -20,7 +20,7 @@ from ppsehr_spark.errors import ConfigurationError
 #: Probabilities are held off 0 and 1 by this much, so that no single judge is ever certain.
 _EDGE = 1e-3
 _EVEN = 0.5
-#: A reading less likely than this changes nothing that counts; most readings are.
+#: A reading less likely than this is not heard (most are), and the weights of the category files were fitted so.
 LEAST_HEARD = 0.3
 _SAID = {"str": "str", "int": "int", "float": "float", "tuple[str, ...]": "list"}
 
@@ -65,7 +65,7 @@ class TagWeights:
     """The ``[tagger]`` table of a category file.
 
     Attributes:
-        label: the tagger's label for this category (``PER``).
+        label: the tagger's label for this category (``NAME``).
         max_chars: a longer tag is no name of this kind.
         alone_intercept, alone_tag, alone_form: log-odds of a range that the tagger alone proposes:
             ``alone_intercept + alone_tag * logit(probability) + alone_form * form``.
