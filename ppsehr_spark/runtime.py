@@ -182,9 +182,11 @@ def _run(stage: Stage, options: argparse.Namespace) -> int:
 
 def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
     started_at, clock = datetime.now(UTC), time.monotonic()
+    inputs = _versions(stage, context.lake)
     result = stage.body(context)
     crash_point(f"{stage.name}.before_record")
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK
+    outputs = {spec.full_name: context.lake.version(spec) for spec in stage.writes}
     row = {
         "run_id": context.run_id,
         "stage": stage.name,
@@ -192,6 +194,9 @@ def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
         "status": "partial" if result.is_partial else "ok",
         "exit_code": int(code),
         "counts": json.dumps(result.counts, sort_keys=True),
+        "input_versions": json.dumps(inputs, sort_keys=True),
+        "output_versions": json.dumps(outputs, sort_keys=True),
+        "conf_fingerprint": _conf_fingerprint(stage, context),
         "conf_hash": context.settings.conf_hash,
         "code_version": __version__,
         "started_at": started_at,
@@ -221,13 +226,16 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
         return ""
     return hash_values(
         {
-            "stage": stage.name,
-            "code": __version__,
-            "conf": context.settings.partial_hash(stage.conf_sections, stage.conf_files),
+            "conf": _conf_fingerprint(stage, context),
             "inputs": _versions(stage, context.lake),
             "extra": stage.fingerprint(context) if stage.fingerprint else None,
         }
     )
+
+
+def _conf_fingerprint(stage: Stage, context: RunContext) -> str:
+    conf = context.settings.partial_hash(stage.conf_sections, stage.conf_files)
+    return hash_values({"stage": stage.name, "code": __version__, "conf": conf})
 
 
 def _is_done(context: RunContext, fingerprint: str) -> bool:

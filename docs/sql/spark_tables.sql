@@ -20,7 +20,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'patient_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.encounters (
@@ -41,7 +41,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'encounter_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.notes (
@@ -65,7 +65,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.rejects (
@@ -83,7 +83,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'reject_key,reason',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.gold (
@@ -97,7 +97,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.rule_annotations (
@@ -115,7 +115,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.segments (
@@ -134,7 +134,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.work_units (
@@ -151,7 +151,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'unit_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.segment_annotations (
@@ -175,7 +175,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key,prompts',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.dead_letters (
@@ -192,7 +192,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key,run_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.corrections (
@@ -213,7 +213,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'correction_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.annotations (
@@ -231,7 +231,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.notes (
@@ -254,7 +254,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'true',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.notes (
@@ -273,7 +273,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,note_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.releases (
@@ -292,7 +292,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,table,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS control.runs (
@@ -302,6 +302,9 @@ CREATE TABLE IF NOT EXISTS control.runs (
   `status` STRING COMMENT 'ok, partial or failed',
   `exit_code` INT COMMENT 'process exit code',
   `counts` STRING COMMENT 'row and token counts as JSON',
+  `input_versions` STRING COMMENT 'table versions it read, as JSON',
+  `output_versions` STRING COMMENT 'table versions it left, as JSON',
+  `conf_fingerprint` STRING COMMENT 'hash of code and of the conf the stage depends on, without inputs',
   `conf_hash` STRING COMMENT 'settings',
   `code_version` STRING COMMENT 'package version',
   `started_at` TIMESTAMP COMMENT 'start',
@@ -313,7 +316,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'run_id,stage',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS control.audit_log (
@@ -333,7 +336,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS control.privacy_ledger (
@@ -362,7 +365,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS control.lake_info (
@@ -375,7 +378,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'name',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.knowledge (
@@ -409,7 +412,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sequence,version',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.dp_statistics (
@@ -436,7 +439,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'ask_id,query,cell',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.drift_sketches (
@@ -453,7 +456,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'sketch_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.record_model (
@@ -476,7 +479,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'model_id,marginal',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.evaluations (
@@ -499,7 +502,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'evaluation_id,metric,slice',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.dp_statistics (
@@ -525,7 +528,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,query,cell',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.evaluations (
@@ -548,7 +551,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,metric,slice',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.claim_cards (
@@ -564,7 +567,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,released_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.checkpoints (
@@ -586,7 +589,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'checkpoint_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS phi.membership_scores (
@@ -603,7 +606,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'checkpoint_id,patient_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_patients (
@@ -622,7 +625,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_patient_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_encounters (
@@ -646,7 +649,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_encounter_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS protected.synthetic_notes (
@@ -672,7 +675,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'dataset_id,synthetic_note_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_patients (
@@ -689,7 +692,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_patient_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_encounters (
@@ -713,7 +716,7 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_encounter_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );
 
 CREATE TABLE IF NOT EXISTS release.synthetic_notes (
@@ -733,5 +736,5 @@ TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'release_id,synthetic_note_id',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
-  'ppsehr.schemaVersion' = '2'
+  'ppsehr.schemaVersion' = '3'
 );

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ppsehr_spark.lake import knowledge_schemas, statistics_schemas, synthesis_schemas
+from ppsehr_spark.lake import control_schemas, knowledge_schemas, statistics_schemas, synthesis_schemas
+from ppsehr_spark.lake.control_schemas import AUDIT_LOG as AUDIT_LOG
+from ppsehr_spark.lake.control_schemas import LAKE_INFO as LAKE_INFO
+from ppsehr_spark.lake.control_schemas import PRIVACY_LEDGER as PRIVACY_LEDGER
+from ppsehr_spark.lake.control_schemas import RUNS as RUNS
 from ppsehr_spark.lake.knowledge_schemas import KNOWLEDGE as KNOWLEDGE
 from ppsehr_spark.lake.statistics_schemas import DP_STATISTICS as DP_STATISTICS
 from ppsehr_spark.lake.statistics_schemas import DRIFT_SKETCHES as DRIFT_SKETCHES
@@ -298,75 +302,12 @@ RELEASES = TableSpec(
     ]),
     ("release_id", "table", "released_at"), "publish", "deltalake",
 )  # fmt: skip
-RUNS = TableSpec(
-    "control", "runs", "one row per finished stage run | 运行记录",
-    pa.schema([
-        _KEY["run_id"],
-        _column("stage", pa.string(), "job name", nullable=False),
-        _column("fingerprint", pa.string(), "hash of input versions, conf and code"),
-        _column("status", pa.string(), "ok, partial or failed"),
-        _column("exit_code", pa.int32(), "process exit code"),
-        _column("counts", pa.string(), "row and token counts as JSON"),
-        _column("conf_hash", pa.string(), "settings"),
-        _column("code_version", pa.string(), "package version"),
-        _column("started_at", _UTC, "start"),
-        _column("seconds", pa.float64(), "wall time in s"),
-    ]),
-    ("run_id", "stage"), "any", "deltalake",
-)  # fmt: skip
-AUDIT_LOG = TableSpec(
-    "control", "audit_log", "who did what to which table, hash-chained | 审计日志",
-    pa.schema([
-        _column("sequence", pa.int64(), "position in the chain", nullable=False),
-        _column("at", _UTC, "when"),
-        _column("actor", pa.string(), "account or job"),
-        _column("action", pa.string(), "what"),
-        _column("target", pa.string(), "table or release"),
-        _column("run_id", pa.string(), "run"),
-        _column("details", pa.string(), "safe fields as JSON"),
-        _column("previous_hash", pa.string(), "hash of the row before"),
-        _column("row_hash", pa.string(), "SHA-256 over this row and previous_hash"),
-    ]),
-    ("sequence",), "any", "deltalake",
-)  # fmt: skip
-PRIVACY_LEDGER = TableSpec(
-    "control", "privacy_ledger", "every reservation and release of privacy budget, hash-chained | 隐私预算账本",
-    pa.schema([
-        _column("sequence", pa.int64(), "position in the chain", nullable=False),
-        _column("at", _UTC, "when"),
-        _column("kind", pa.string(), "reserve, commit or release (of an unused reservation)"),
-        _column("grant_id", pa.string(), "random id of the reservation"),
-        _column("run_id", pa.string(), "run"),
-        _column("query", pa.string(), "name of the release within its run"),
-        _column("dataset", pa.string(), "scope: data set"),
-        _column("purpose", pa.string(), "scope: purpose"),
-        _column("user", pa.string(), "scope: user or job"),
-        _column("event", pa.string(), "what happens to real records, as JSON"),
-        _column("max_cells", pa.int64(), "cells that one patient can touch"),
-        _column("max_per_cell", pa.int64(), "change of one cell by one patient"),
-        _column("caps", pa.string(), "caps in force, as JSON"),
-        _column("epsilon", pa.float64(), "stated epsilon of all that is spent after this row"),
-        _column("delta", pa.float64(), "delta at which epsilon is stated"),
-        _column("released", pa.string(), "released (noised) value as JSON, on commit only"),
-        _column("previous_hash", pa.string(), "hash of the row before"),
-        _column("row_hash", pa.string(), "SHA-256 over this row and previous_hash"),
-    ]),
-    ("sequence",), "any", "deltalake",
-)  # fmt: skip
-LAKE_INFO = TableSpec(
-    "control", "lake_info", "schema version and identity-key fingerprint of the lake | 数据湖信息",
-    pa.schema([
-        _column("name", pa.string(), "property", nullable=False),
-        _column("value", pa.string(), "value"),
-    ]),
-    ("name",), "any", "deltalake",
-)  # fmt: skip
 
 TABLES: dict[str, TableSpec] = {
     spec.full_name: spec
     for spec in (
         PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS, SEGMENT_ANNOTATIONS,
-        DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES, RUNS, AUDIT_LOG,
-        PRIVACY_LEDGER, LAKE_INFO, *knowledge_schemas.SPECS, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
+        DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES,
+        *control_schemas.SPECS, *knowledge_schemas.SPECS, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
     )
 }  # fmt: skip

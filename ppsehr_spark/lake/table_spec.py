@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 #: Bumped when a table changes its shape; an older lake is refused with the migration to run.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ZONES = ("phi", "protected", "release", "control")
 
