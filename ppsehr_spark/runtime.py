@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ppsehr_spark.domain.taxonomy import ConfFiles
 from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.change_feeds import Pins, Reading, plan_reading
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.schemas import TableSpec
@@ -50,6 +51,7 @@ class RunContext:
         run_id: one id for all stages of a pipeline run.
         arguments: the job's own arguments.
         conf: conf files as they lie on disk, without the knowledge base.
+        pins: table versions and conf of this run, read before the body starts.
     """
 
     stage: str
@@ -58,6 +60,15 @@ class RunContext:
     run_id: str
     arguments: argparse.Namespace
     conf: ConfFiles = field(default_factory=dict)
+    pins: Pins = field(default_factory=Pins)
+
+    def reading(self) -> Reading:
+        """At which versions the inputs are read, and whether their change feeds are followed or all is compared."""
+        arguments = self.arguments
+        reading = plan_reading(self.lake, self.pins, is_full=arguments.full or arguments.force)
+        if arguments.explain:
+            print(f"{self.stage}: {reading.reason}", file=sys.stderr)
+        return reading
 
     def progress(self, total: int | None = None, *, unit: str) -> Any:
         """A tqdm bar on stderr, off when stderr is not a terminal."""
@@ -66,10 +77,13 @@ class RunContext:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a job body returns: counts for the run record, and whether something was left undone."""
+    """What a job body returns: counts for the run record, whether something was left undone, and the output versions
+    that it made sure are its own (``lake.change_feeds``); else they are read when the run is recorded.
+    """
 
     counts: Mapping[str, int | float] = field(default_factory=dict)
     is_partial: bool = False
+    output_versions: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ class Stage:
         writes: tables the job writes; it is their one writer.
         example: command line for ``--help``.
         uses_knowledge: the version of phi.knowledge in force is laid over conf, so a new one changes the fingerprint.
+        follows_changes: reads the change feeds of its inputs where it can; ``--full`` compares whole tables.
     """
 
     name: str
@@ -103,6 +118,7 @@ class Stage:
     writes: tuple[TableSpec, ...] = ()
     example: str = ""
     uses_knowledge: bool = False
+    follows_changes: bool = False
 
 
 def run_job(stage: Stage, argv: Sequence[str] | None = None) -> int:
@@ -156,6 +172,8 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and write nothing")
     parser.add_argument("--explain", action="store_true", help="say why the stage runs or is skipped")
     parser.add_argument("--force", action="store_true", help="run even when nothing changed since the last run")
+    if stage.follows_changes:
+        parser.add_argument("--full", action="store_true", help="compare whole tables instead of following changes")
     if stage.add_arguments:
         stage.add_arguments(parser)
     return parser
@@ -165,9 +183,10 @@ def _run(stage: Stage, options: argparse.Namespace) -> int:
     plain, lake = load_settings(options.profile, options.set, options.conf), Lake(options.lake)
     settings = with_knowledge(lake, plain) if stage.uses_knowledge else plain
     context = RunContext(stage.name, settings, lake, options.run_id or new_run_id(), options, plain.files)
+    context = replace(context, pins=_pins(stage, context))
     if options.dry_run:
         writes = [spec.full_name for spec in stage.writes]
-        plan = {"stage": stage.name, "inputs": _versions(stage, context.lake), "writes": writes}
+        plan = {"stage": stage.name, "inputs": context.pins.inputs, "writes": writes}
         print(json.dumps({**plan, **(stage.plan(context) if stage.plan else {})}, ensure_ascii=False))
         return int(ExitCode.OK)
     _check_identity(context)
@@ -176,17 +195,16 @@ def _run(stage: Stage, options: argparse.Namespace) -> int:
         print(f"{stage.name}: unchanged, nothing to do", file=sys.stderr)
         return int(ExitCode.OK)
     if options.explain:
-        print(f"{stage.name}: inputs {_versions(stage, context.lake)} not seen before with this conf", file=sys.stderr)
+        print(f"{stage.name}: inputs {dict(context.pins.inputs)} not seen before with this conf", file=sys.stderr)
     return _run_and_record(stage, context, fingerprint)
 
 
 def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
     started_at, clock = datetime.now(UTC), time.monotonic()
-    inputs = _versions(stage, context.lake)
     result = stage.body(context)
     crash_point(f"{stage.name}.before_record")
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK
-    outputs = {spec.full_name: context.lake.version(spec) for spec in stage.writes}
+    outputs = result.output_versions
     row = {
         "run_id": context.run_id,
         "stage": stage.name,
@@ -194,9 +212,9 @@ def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
         "status": "partial" if result.is_partial else "ok",
         "exit_code": int(code),
         "counts": json.dumps(result.counts, sort_keys=True),
-        "input_versions": json.dumps(inputs, sort_keys=True),
-        "output_versions": json.dumps(outputs, sort_keys=True),
-        "conf_fingerprint": _conf_fingerprint(stage, context),
+        "input_versions": json.dumps(context.pins.inputs, sort_keys=True),
+        "output_versions": json.dumps(outputs or _versions(stage.writes, context.lake), sort_keys=True),
+        "conf_fingerprint": context.pins.conf_fingerprint,
         "conf_hash": context.settings.conf_hash,
         "code_version": __version__,
         "started_at": started_at,
@@ -216,8 +234,16 @@ def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
     return int(code)
 
 
-def _versions(stage: Stage, lake: Lake) -> dict[str, int | None]:
-    return {spec.full_name: lake.version(spec) for spec in stage.inputs}
+def _pins(stage: Stage, context: RunContext) -> Pins:
+    """Outputs first: whoever writes them from here on is noticed."""
+    outputs = _versions(stage.writes, context.lake)
+    inputs = _versions(stage.inputs, context.lake)
+    conf_fingerprint = _conf_fingerprint(stage, context)
+    return Pins(stage.name, inputs, outputs, conf_fingerprint, f"{context.run_id}.{secrets.token_hex(4)}")
+
+
+def _versions(specs: Sequence[TableSpec], lake: Lake) -> dict[str, int | None]:
+    return {spec.full_name: lake.version(spec) for spec in specs}
 
 
 def _fingerprint(stage: Stage, context: RunContext) -> str:
@@ -226,8 +252,8 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
         return ""
     return hash_values(
         {
-            "conf": _conf_fingerprint(stage, context),
-            "inputs": _versions(stage, context.lake),
+            "conf": context.pins.conf_fingerprint,
+            "inputs": dict(context.pins.inputs),
             "extra": stage.fingerprint(context) if stage.fingerprint else None,
         }
     )

@@ -1,0 +1,133 @@
+"""The night after: stages follow the change feeds, and end in the rows of a lake that was compared in full or made anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppsehr_spark.domain.identity import keyed_hash, load_key
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.tables import Lake
+from tests.jobs.worked_refresh import (
+    CANARIES,
+    DERIVED,
+    DERIVING,
+    DOUBT,
+    answer_doubt,
+    by_id,
+    copy_lake,
+    counts_of,
+    rows_of,
+    run,
+    run_all,
+    versions_of,
+    write_first_night,
+    write_second_night,
+)
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def nights(spark: Any, tmp_path_factory: pytest.TempPathFactory, key_file: str) -> tuple[Lake, Lake, Path]:
+    """The lake after the second night's stages, the same lake before them, and a folder."""
+    base = tmp_path_factory.mktemp("nights")
+    write_first_night(base / "first")
+    write_second_night(base / "second")
+    lake = Lake(str(base / "lake"))
+    assert run("ingest", lake, key_file, "--source", str(base / "first")) == 0
+    run_all(lake, key_file)
+    assert run("ingest", lake, key_file, "--source", str(base / "second")) == 0
+    before = copy_lake(lake, base / "before")
+    run_all(lake, key_file)
+    return lake, before, base
+
+
+def test_only_what_changed_is_computed(nights: tuple[Lake, Lake, Path]) -> None:
+    lake = nights[0]
+    assert counts_of(lake, "ingest") == {
+        "rejects": 0, "patients_merged": 1, "notes_inserted": 1, "notes_updated": 1, "notes_deleted": 1,
+    }  # fmt: skip
+    partition = counts_of(lake, "partition")
+    assert partition == {"notes": 2, "deleted": 1, "segments": 0, "units": 0, "followed_changes": 1}
+    assert counts_of(lake, "tier") == {"inserted": 1, "updated": 1, "deleted": 1, "followed_changes": 1}
+    # and the notes of the merged patient, whose surrogates are the survivor's now
+    assert counts_of(lake, "protect") == {"inserted": 1, "updated": 2, "deleted": 1, "followed_changes": 1}
+
+
+def test_a_merged_patient_and_a_deleted_note_are_gone_everywhere(
+    nights: tuple[Lake, Lake, Path], key_file: str
+) -> None:
+    lake, key = nights[0], load_key(key_file)
+    old, survivor = (keyed_hash(key, "patient", "simulated", p) for p in ("p3", "p1"))
+    for spec in (schemas.PATIENTS, schemas.ENCOUNTERS, schemas.NOTES, schemas.PROTECTED_NOTES):
+        keys = [row["patient_key"] for row in lake.read(spec).to_pylist()]
+        assert survivor in keys and old not in keys, spec.full_name
+    assert rows_of(lake, schemas.PATIENT_MERGES) == [
+        {"patient_key": old, "surviving_key": survivor, "source": "simulated"}
+    ]
+    deleted = keyed_hash(key, "note", "simulated", "n6")
+    for spec in (schemas.NOTES, schemas.GOLD, *DERIVED):
+        assert deleted not in [row["note_key"] for row in lake.read(spec).to_pylist()], spec.full_name
+    assert lake.read(schemas.GOLD).num_rows == 1
+    assert "联系人" in by_id(lake, schemas.NOTES)["n4"]["text"], "of a journal the last row counts"
+
+
+def test_full_comparison_and_a_new_lake_have_the_same_rows(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
+    lake, before, base = nights
+    fresh = copy_lake(before, base / "fresh", without=(*DERIVED, schemas.RUNS))
+    run_all(before, key_file, "--full")
+    run_all(fresh, key_file)
+    assert counts_of(before, "protect") == {"inserted": 1, "updated": 2, "deleted": 1, "followed_changes": 0}
+    for spec in DERIVED:
+        rows = rows_of(lake, spec)
+        assert len(rows) == 6
+        assert rows_of(before, spec) == rows, spec.full_name
+        assert rows_of(fresh, spec) == rows, spec.full_name
+
+
+def test_again_makes_no_version_whether_skipped_followed_or_compared(
+    nights: tuple[Lake, Lake, Path], key_file: str
+) -> None:
+    lake, _, base = nights
+    again = copy_lake(lake, base / "again")
+    before = versions_of(again)
+    assert run("ingest", again, key_file, "--source", str(base / "second"), "--force") == 0
+    for extra in ((), ("--force",)):
+        run_all(again, key_file, *extra)
+        assert versions_of(again) == before
+
+
+def test_an_answer_reaches_every_note_that_holds_its_segment(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
+    lake, _, base = nights
+    answered = copy_lake(lake, base / "answered")
+    answer_doubt(answered, is_accepted=True, run_id="r1")
+    partition = answered.version(schemas.RULE_ANNOTATIONS)
+    run_all(answered, key_file)
+    assert counts_of(answered, "tier") == {"inserted": 0, "updated": 3, "deleted": 0, "followed_changes": 1}
+    assert counts_of(answered, "protect") == {"inserted": 0, "updated": 3, "deleted": 0, "followed_changes": 1}
+    assert answered.version(schemas.RULE_ANNOTATIONS) == partition
+    notes = by_id(answered, schemas.ANNOTATIONS)
+    assert [notes[n]["n_open_segments"] for n in ("n2", "n3", "n7")] == [0, 0, 0]
+    assert [s["source"] for s in notes["n2"]["spans"]] == ["rule+qwen"]
+    assert DOUBT not in by_id(answered, schemas.PROTECTED_NOTES)["n3"]["text"]
+    compared = copy_lake(answered, base / "answered-compared")
+    run_all(compared, key_file, "--full")
+    assert versions_of(compared) == versions_of(answered), "the full comparison finds nothing to add"
+
+
+def test_nothing_of_a_note_stands_in_a_log(nights: tuple[Lake, Lake, Path], event_log_folder: Path) -> None:
+    lake = nights[0]
+    logs = [p for p in Path(lake.uri).rglob("*") if p.is_file() and "_delta_log" in p.parts]
+    logs += [p for p in event_log_folder.rglob("*") if p.is_file()]
+    keys = [row["note_key"] for row in lake.read(schemas.NOTES).to_pylist()]
+    assert len(logs) > 20
+    for log in logs:
+        said = log.read_bytes()
+        assert not [canary for canary in CANARIES if canary.encode() in said], log.name
+        if b"commitInfo" in said:
+            (info,) = (line for line in said.splitlines() if b'"commitInfo"' in line)
+            assert not [key for key in keys if key.encode() in info], log.name
+    assert len(DERIVING) == 3
