@@ -127,10 +127,13 @@ def run_job(stage: Stage, argv: Sequence[str] | None = None) -> int:
         The process exit code (``errors.ExitCode``).
     """
     options = _parser(stage).parse_args(argv)
+    options.run_id = options.run_id or new_run_id()
     reporter = Reporter(stage.name, options.run_id, is_json_by_environment())
     try:
         with _interruptible():
-            return _run(stage, options)
+            settings = load_settings(options.profile, options.set, options.conf)
+            reporter = Reporter(stage.name, options.run_id, wants_json(settings.log.format))
+            return _run(stage, options, settings)
     except PpsehrError as error:
         reporter.say_error(error)
         return int(error.exit_code)
@@ -182,12 +185,12 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(stage: Stage, options: argparse.Namespace) -> int:
-    plain, lake = load_settings(options.profile, options.set, options.conf), Lake(options.lake)
+def _run(stage: Stage, options: argparse.Namespace, plain: Settings) -> int:
+    lake = Lake(options.lake)
     if wants_json(plain.log.format):
         route_libraries()
     settings = with_knowledge(lake, plain) if stage.uses_knowledge else plain
-    context = RunContext(stage.name, settings, lake, options.run_id or new_run_id(), options, plain.files)
+    context = RunContext(stage.name, settings, lake, options.run_id, options, plain.files)
     if options.dry_run:
         print(json.dumps(_plan(stage, context), ensure_ascii=False))
         return int(ExitCode.OK)
@@ -232,7 +235,7 @@ def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
     try:
         result = stage.body(context)
         crash_point(f"{stage.name}.before_record")
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         _record_failure(stage, context, start, error)
         raise
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK

@@ -51,7 +51,8 @@ def resource_versions(
     if has_prompts:
         found["prompts"] = _prompt_versions(settings)
     if engine:
-        found["engine"], found["model"] = engine, _model_version(settings.engine.get(engine, {}))
+        model = _model_version(settings.engine.get(engine, {}))
+        found |= {"engine": engine, **({"model": model} if model else {})}
     if "partition" in conf_sections:
         found["tagger"] = tagger_version(settings.partition.tagger)
     return found
