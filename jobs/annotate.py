@@ -20,12 +20,20 @@ def _body(context: RunContext) -> StageResult:
 
 def _plan(context: RunContext) -> Mapping[str, object]:
     tasks = open_tasks(context.lake, context.settings.files)
+    units = context.lake.read(schemas.WORK_UNITS, ["unit_id", "n_segments", "estimated_tokens"]).to_pylist()
+    per_segment = {unit["unit_id"]: unit["estimated_tokens"] / max(1, unit["n_segments"]) for unit in units}
+    tokens = sum(per_segment[task.unit_id] * len(task.segment_keys) for task in tasks)
     return {
         "engine": context.settings.annotate.engine,
         "token_budget": context.settings.annotate.token_budget,
         "open_units": len(tasks),
         "open_segments": sum(len(task.segment_keys) for task in tasks),
+        "estimated_tokens": min(round(tokens), context.settings.annotate.token_budget),
     }
+
+
+def _work(context: RunContext) -> int:
+    return sum(len(task.segment_keys) for task in open_tasks(context.lake, context.settings.files))
 
 
 STAGE = Stage(
@@ -33,6 +41,8 @@ STAGE = Stage(
     help=__doc__,
     body=_body,
     plan=_plan,
+    work=_work,
+    work_count="segments",
     writes=(schemas.SEGMENT_ANNOTATIONS, schemas.DEAD_LETTERS),
     example="python jobs/annotate.py --lake .state/lake --set annotate.token_budget=20000",
     uses_knowledge=True,

@@ -1,4 +1,4 @@
-"""Source files -> phi.patients, phi.encounters, phi.notes, phi.gold, phi.patient_merges, phi.rejects (Spark)."""
+"""Source files -> phi.patients, encounters, notes, gold, patient_merges, rejects (Spark)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
-from ppsehr_spark.spark.ingest.landing import ingest_source, list_source, source_fingerprint
+from ppsehr_spark.spark.ingest.landing import ingest_source, list_source, measure_source, source_fingerprint
 from ppsehr_spark.spark.ingest.mapping import SourceMapping, load_mapping
 from ppsehr_spark.spark.session import open_session
 
@@ -50,7 +50,8 @@ STAGE = Stage(
     conf_files=("sources/",),
     add_arguments=_arguments,
     fingerprint=_fingerprint,
-    plan=lambda context: {"files": len(list_source(_mapping(context), context.arguments.source))},
+    plan=lambda context: measure_source(_mapping(context), context.arguments.source),
+    work=lambda context: measure_source(_mapping(context), context.arguments.source)["source_kib"] or None,
     writes=(schemas.PATIENTS, schemas.ENCOUNTERS, schemas.NOTES, schemas.GOLD, schemas.REJECTS, schemas.PATIENT_MERGES),
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/ingest.py "
     "--lake .state/lake --source .state/source",

@@ -174,6 +174,29 @@ class PublishSettings:
 
 
 @dataclass(frozen=True)
+class CostSettings:
+    """The site's prices, in whatever currency it counts; all 0: no cost is stated."""
+
+    prompt_per_million: float = 0.0
+    output_per_million: float = 0.0
+    gpu_hour: float = 0.0
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """``format`` of the lines on stderr: ``text`` or ``json``; ``PPSEHR_LOG`` wins."""
+
+    format: str = "text"
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """``folder`` for metrics files of the last runs (JSON and Prometheus text); empty writes none."""
+
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run may depend on. Two runs with one ``conf_hash`` treat equal input equally.
 
@@ -195,6 +218,9 @@ class Settings:
     synthesize: SynthesizeSettings = SynthesizeSettings()
     publish: PublishSettings = PublishSettings()
     evolve: EvolveSettings = EvolveSettings()
+    cost: CostSettings = CostSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

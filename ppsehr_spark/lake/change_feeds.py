@@ -119,17 +119,16 @@ def confirm_outputs(lake: Lake, pins: Pins) -> Versions:
 
 
 def _last_run(lake: Lake, stage: str) -> dict[str, str] | None:
+    """The last one that ended well; what a later one left that did not is seen in the versions of the outputs."""
     columns = ["run_id", "stage", "status", "input_versions", "output_versions", "conf_fingerprint", "started_at"]
-    runs = [run for run in lake.read(RUNS, columns).to_pylist() if run["stage"] == stage]
+    runs = [run for run in lake.read(RUNS, columns).to_pylist() if (run["stage"], run["status"]) == (stage, "ok")]
     return max(runs, key=lambda run: run["started_at"], default=None)
 
 
 def _reason_against(lake: Lake, pins: Pins, last: Mapping[str, str] | None) -> str:
     """Why changes cannot be followed; empty when they can."""
     if last is None:
-        return "no run of this stage is recorded"
-    if last["status"] != "ok":
-        return "the last run was left unfinished"
+        return "no run of this stage ended well yet"
     if last["conf_fingerprint"] != pins.conf_fingerprint:
         return "conf, knowledge or code changed since the last run"
     if not set(pins.inputs) <= set(json.loads(last["input_versions"] or "{}")):

@@ -13,16 +13,24 @@ from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.table_spec import make_column as _column
 
 RUNS = TableSpec(
-    "control", "runs", "one row per finished stage run | 运行记录",
+    "control", "runs", "one row per stage run that ended, well or not | 运行记录",
     pa.schema([
         _KEY["run_id"],
         _column("stage", pa.string(), "job name", nullable=False),
         _column("fingerprint", pa.string(), "hash of input versions, conf and code"),
-        _column("status", pa.string(), "ok, partial or failed"),
+        _column("status", pa.string(), "ok, partial, failed or interrupted"),
         _column("exit_code", pa.int32(), "process exit code"),
+        _column("error_code", pa.string(), "code of the error that ended it; none when it ended well"),
         _column("counts", pa.string(), "row and token counts as JSON"),
         _column("input_versions", pa.string(), "table versions it read, as JSON"),
         _column("output_versions", pa.string(), "table versions it left, as JSON"),
+        _column("work_rows", pa.int64(), "rows of work that lay before it: notes, open segments, patients"),
+        _column("prompt_tokens", pa.int64(), "tokens sent to a model"),
+        _column("cached_tokens", pa.int64(), "those of them served from the prefix cache"),
+        _column("output_tokens", pa.int64(), "tokens generated"),
+        _column("cost", pa.float64(), "at the prices of [cost]; none where no price is set"),
+        _column("library_versions", pa.string(), "Python and installed engines, as JSON"),
+        _column("resource_versions", pa.string(), "knowledge, prompts, model and tagger it used, as JSON"),
         _column("conf_fingerprint", pa.string(), "hash of code and of the conf the stage depends on, without inputs"),
         _column("conf_hash", pa.string(), "settings"),
         _column("code_version", pa.string(), "package version"),

@@ -26,6 +26,7 @@ def open_session(app_name: str) -> SparkSession:
         spark.stop()
         hint = "start the job by spark-submit with --properties-file conf/spark/<profile>.conf --load-spark-defaults"
         raise ConfigurationError("SPARK_WITHOUT_DELTA", hint=hint)
+    describe(spark, f"{app_name}: look at tables")
     return spark
 
 

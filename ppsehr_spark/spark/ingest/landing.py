@@ -94,6 +94,15 @@ def list_source(mapping: SourceMapping, root: str) -> list[SourceFile]:
     return found
 
 
+def measure_source(mapping: SourceMapping, root: str) -> dict[str, int]:
+    """Files and KiB for a plan; 0 for a source that an earlier stage has still to write."""
+    try:
+        files = list_source(mapping, root)
+    except InputError:
+        files = []
+    return {"files": len(files), "source_kib": sum(file.size_bytes for file in files) // 1024}
+
+
 def source_fingerprint(mapping: SourceMapping, root: str) -> str:
     """Hash over names, sizes and times of all files: equal means there is nothing new to read."""
     return hash_values([(f.relative, f.size_bytes, f.modified_ns) for f in list_source(mapping, root)])
