@@ -22,6 +22,7 @@ from ppsehr_spark.errors import InfrastructureError, PpsehrError
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
+_COUNTS = ("inserted", "updated", "deleted", "computed")
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -66,7 +67,8 @@ def merge_rows(
         is_update: False leaves existing rows alone (content-addressed tables).
 
     Returns:
-        ``inserted``, ``updated`` and ``deleted`` row counts.
+        ``inserted``, ``updated`` and ``deleted`` row counts, and ``computed``: rows that were given, 0 where the
+        table stayed as it was.
     """
     target = ensure_table(spark, lake, spec)
     rows = rows.select(*spec.schema.names)
@@ -77,7 +79,7 @@ def merge_rows(
         rows.write.format("delta").options(**transaction).mode("append").save(lake.table_uri(spec))
     else:
         _merge(target, spec, rows, is_update=is_update)
-    return _written(target) if lake.version(spec) != before else dict.fromkeys(("inserted", "updated", "deleted"), 0)
+    return _written(target) if lake.version(spec) != before else dict.fromkeys(_COUNTS, 0)
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,13 @@ def write_changes(spark: SparkSession, lake: Lake, spec: TableSpec, changes: Cha
     """Append new rows, then replace and remove others in one merge; what changes nothing makes no version.
 
     Returns:
-        ``inserted``, ``updated`` and ``deleted`` row counts.
+        ``inserted``, ``updated`` and ``deleted`` row counts, and ``computed``: rows that were given.
     """
     target = ensure_table(spark, lake, spec)
     rows = changes.rows.select(*spec.schema.names, "_is_new").persist(StorageLevel.MEMORY_AND_DISK)
     try:
         n_rows = {row[0]: row[1] for row in rows.groupBy("_is_new").count().collect()}
-        counts = {"inserted": n_rows.get(True, 0), "updated": 0, "deleted": 0}
+        counts = {"inserted": n_rows.get(True, 0), "updated": 0, "deleted": 0, "computed": sum(n_rows.values())}
         if n_rows.get(True):
             _append_new(lake, spec, rows.where("_is_new").drop("_is_new"), base=changes.base)
         if n_rows.get(False) or not changes.gone.isEmpty():
@@ -113,7 +115,7 @@ def write_changes(spark: SparkSession, lake: Lake, spec: TableSpec, changes: Cha
             _merge_changes(target, spec, rows.where("NOT _is_new").drop("_is_new"), changes.gone)
             if lake.version(spec) != before:
                 written = _written(target)
-                counts = {name: counts[name] + written[name] for name in counts}
+                counts |= {name: counts[name] + written[name] for name in ("inserted", "updated", "deleted")}
     finally:
         rows.unpersist()
     return counts
@@ -166,7 +168,8 @@ def _written(target: DeltaTable) -> dict[str, int]:
     metrics = target.history(1).select("operationMetrics").first()[0]
     inserted = metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))
     changed = {name: int(metrics.get(f"numTargetRows{name.title()}", 0)) for name in ("updated", "deleted")}
-    return {"inserted": int(inserted), **changed}
+    computed = metrics.get("numSourceRows", metrics.get("numOutputRows", 0))
+    return {"inserted": int(inserted), **changed, "computed": int(computed)}
 
 
 def map_batches(frame: DataFrame, function: BatchFunction, schema: pa.Schema) -> DataFrame:

@@ -1,4 +1,4 @@
-"""The night after: stages follow the change feeds, and end in the rows of a lake that was compared in full or made anew."""
+"""The night after: stages follow change feeds, and end in the rows of a lake compared in full or made anew."""
 
 from __future__ import annotations
 

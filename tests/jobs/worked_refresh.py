@@ -29,7 +29,7 @@ TEXTS = {
 CHANGES = (
     ("修改", "n4", "p2", "写错了,下一行才对。"),
     ("修改", "n4", "p2", "患者王建国今日出院,电话13900006666,联系人赵铁柱。"),
-    ("新增", "n7", "p4", f"姓名：孙大圣。{DOUBT}"),
+    ("新增", "n7", "p4", DOUBT),
     ("删除", "n6", "", ""),
 )
 DERIVED = (schemas.RULE_ANNOTATIONS, schemas.ANNOTATIONS, schemas.PROTECTED_NOTES)
@@ -64,8 +64,8 @@ def write_second_night(root: Path) -> None:
 
 def _note(note_id: str, patient: str, text: str) -> dict[str, Any]:
     return {
-        "note_id": note_id, "patient_id": patient, "encounter_id": "", "note_type": "日常病程记录", "department": "内科",
-        "noted_at": "2023-05-01T08:00:00+08:00", "text": text,
+        "note_id": note_id, "patient_id": patient, "encounter_id": "", "note_type": "日常病程记录",
+        "department": "内科", "noted_at": "2023-05-01T08:00:00+08:00", "text": text,
     }  # fmt: skip
 
 

@@ -144,12 +144,14 @@ def ingest_source(
         merges = _resolve(delivery)
         counts = {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
         crash_point("ingest.after_rejects")
-        _check_reject_share(landed, settings.ingest.max_reject_share)
+        counts["computed"] = _check_reject_share(landed, settings.ingest.max_reject_share)
         absence = _absence(delivery, settings.ingest.max_deleted_share) if is_snapshot else None
         if merges:
             counts["patients_merged"] = apply_merges(spark, lake, merges.changed)
         for group in landed:
             for name, value in _store(spark, lake, group).items():
+                if name == "computed":
+                    continue
                 counts[f"{group.group.table}_{name}"] = counts.get(f"{group.group.table}_{name}", 0) + value
             crash_point(f"ingest.after_{group.group.table}")
         if absence:
@@ -310,15 +312,17 @@ def _reject_rows(rejects: DataFrame, repeated: DataFrame) -> DataFrame:
     ).dropDuplicates(["reject_key"])
 
 
-def _check_reject_share(landed: list[_Landed], limit: float) -> None:
+def _check_reject_share(landed: list[_Landed], limit: float) -> int:
+    """Rows read in all groups; refuses when too many of a table's are rejects."""
     marked = [g.rows.select(F.lit(g.group.table).alias("table"), "_reason") for g in landed]
     if not marked:
-        return
+        return 0
     shares = reduce(DataFrame.union, marked).groupBy("table").agg(F.count("*"), F.count("_reason")).collect()
     for table, total, rejected in shares:
         if rejected / total > limit:
             hint = "see phi.rejects; raise ingest.max_reject_share only when the source is known to be so"
             raise QualityGateError("TOO_MANY_REJECTS", table=table, rows=total, rejected=rejected, hint=hint)
+    return sum(row[1] for row in shares)
 
 
 def _add_context(spark: SparkSession, lake: Lake, notes: DataFrame) -> DataFrame:

@@ -88,7 +88,7 @@ def recognise_notes(
         merged = store(inputs, schemas.RULE_ANNOTATIONS, recognised, gone)
     finally:
         inputs.close()
-    done = {"notes": merged["inserted"] + merged["updated"], "deleted": merged["deleted"]}
+    done = {"notes": merged["inserted"] + merged["updated"], **{n: merged[n] for n in ("deleted", "computed")}}
     return {**done, "segments": segments, "units": units}
 
 
