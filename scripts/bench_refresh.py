@@ -1,8 +1,8 @@
 """``bench.py refresh``: what a night costs beside the first run: segments sent, rows read, bytes rewritten.
 
-Knows: how a change of one percent is made out of simulated sources (half new, a quarter corrected, a quarter deleted, one
-pair of patients merged). Must not know: how a stage works; the commands that a person would type do the work. Engine
-``rules`` and no tagger: what is measured is how much is touched, not how well it is read.
+Knows: how a change of one percent is made out of simulated sources (half new, a quarter corrected, a quarter deleted,
+one pair of patients merged). Must not know: how a stage works; the commands that a person would type do the work.
+Engine ``rules`` and no tagger: what is measured is how much is touched, not how well it is read.
 """
 
 from __future__ import annotations

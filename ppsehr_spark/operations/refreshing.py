@@ -1,7 +1,7 @@
 """What a refresh did, beside what a full run would do: notes changed, segments sent, rows read, bytes rewritten.
 
-Knows: ``control.runs`` and Delta histories. Must not know: how a stage works. Counted as read are rows that enter Python
-(sources, recognisers, decisions, protection); as rewritten, bytes of data files that commits added, without compaction.
+Knows: ``control.runs`` and Delta histories. Must not know: how a stage works. Counted as read are rows that enter
+Python in partition, tier and protect; as rewritten, bytes of data files that commits added, without compaction.
 """
 
 from __future__ import annotations
