@@ -31,10 +31,6 @@ def _body(context: RunContext) -> StageResult:
     return StageResult(counts, is_partial=counts.get("deletions_withheld", 0) > 0)
 
 
-def _fingerprint(context: RunContext) -> object:
-    return [source_fingerprint(_mapping(context), context.arguments.source), context.arguments.snapshot]
-
-
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="URI", help="folder that holds the hospital's export")
     parser.add_argument(
@@ -49,7 +45,7 @@ STAGE = Stage(
     conf_sections=("ingest", "identity"),
     conf_files=("sources/",),
     add_arguments=_arguments,
-    fingerprint=_fingerprint,
+    fingerprint=lambda c: [source_fingerprint(_mapping(c), c.arguments.source), c.arguments.snapshot],
     plan=lambda context: measure_source(_mapping(context), context.arguments.source),
     work=lambda context: measure_source(_mapping(context), context.arguments.source)["source_kib"] or None,
     writes=(schemas.PATIENTS, schemas.ENCOUNTERS, schemas.NOTES, schemas.GOLD, schemas.REJECTS, schemas.PATIENT_MERGES),

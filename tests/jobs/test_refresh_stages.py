@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
+import jobs.protect
 from ppsehr_spark.domain.identity import keyed_hash, load_key
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
@@ -25,9 +28,21 @@ from tests.jobs.worked_refresh import (
     versions_of,
     write_first_night,
     write_second_night,
+    write_third_night,
 )
 
 pytestmark = pytest.mark.spark
+#: Each stage of the second night dies here and is started again.
+CRASH_POINTS = (
+    ("ingest", "ingest.after_moving_notes"),
+    ("partition", "partition.after_segments"),
+    ("tier", "tier.before_record"),
+    ("protect", "protect.before_record"),
+)
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL inside this process: no ``except Exception`` of the product may catch it."""
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +54,28 @@ def nights(spark: Any, tmp_path_factory: pytest.TempPathFactory, key_file: str) 
     lake = Lake(str(base / "lake"))
     assert run("ingest", lake, key_file, "--source", str(base / "first")) == 0
     run_all(lake, key_file)
+    copy_lake(lake, base / "evening")
     assert run("ingest", lake, key_file, "--source", str(base / "second")) == 0
     before = copy_lake(lake, base / "before")
     run_all(lake, key_file)
     return lake, before, base
 
 
+def counts(**given: int) -> dict[str, int]:
+    """A stage's counts, the usual ones left out."""
+    return {"inserted": 0, "updated": 0, "deleted": 0, "computed": 0, "followed_changes": 1, **given}
+
+
 def test_only_what_changed_is_computed(nights: tuple[Lake, Lake, Path]) -> None:
     lake = nights[0]
     assert counts_of(lake, "ingest") == {
-        "rejects": 0, "patients_merged": 1, "notes_inserted": 1, "notes_updated": 1, "notes_deleted": 1,
+        "rejects": 0, "computed": 5, "patients_merged": 1, "notes_inserted": 1, "notes_updated": 1, "notes_deleted": 1,
     }  # fmt: skip
     partition = counts_of(lake, "partition")
-    assert partition == {"notes": 2, "deleted": 1, "segments": 0, "units": 0, "followed_changes": 1}
-    assert counts_of(lake, "tier") == {"inserted": 1, "updated": 1, "deleted": 1, "followed_changes": 1}
-    # and the notes of the merged patient, whose surrogates are the survivor's now
-    assert counts_of(lake, "protect") == {"inserted": 1, "updated": 2, "deleted": 1, "followed_changes": 1}
+    assert partition == {"notes": 2, "deleted": 1, "computed": 2, "segments": 0, "units": 0, "followed_changes": 1}
+    assert counts_of(lake, "tier") == counts(inserted=1, updated=1, deleted=1, computed=2)
+    # and the note of the merged patient, whose surrogates are the survivor's now
+    assert counts_of(lake, "protect") == counts(inserted=1, updated=2, deleted=1, computed=3)
 
 
 def test_a_merged_patient_and_a_deleted_note_are_gone_everywhere(
@@ -78,13 +99,14 @@ def test_a_merged_patient_and_a_deleted_note_are_gone_everywhere(
 def test_full_comparison_and_a_new_lake_have_the_same_rows(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
     lake, before, base = nights
     fresh = copy_lake(before, base / "fresh", without=(*DERIVED, schemas.RUNS))
-    run_all(before, key_file, "--full")
+    compared = copy_lake(before, base / "compared")
+    run_all(compared, key_file, "--full")
     run_all(fresh, key_file)
-    assert counts_of(before, "protect") == {"inserted": 1, "updated": 2, "deleted": 1, "followed_changes": 0}
+    assert counts_of(compared, "protect") == counts(inserted=1, updated=2, deleted=1, computed=3, followed_changes=0)
     for spec in DERIVED:
         rows = rows_of(lake, spec)
         assert len(rows) == 6
-        assert rows_of(before, spec) == rows, spec.full_name
+        assert rows_of(compared, spec) == rows, spec.full_name
         assert rows_of(fresh, spec) == rows, spec.full_name
 
 
@@ -106,16 +128,16 @@ def test_an_answer_reaches_every_note_that_holds_its_segment(nights: tuple[Lake,
     answer_doubt(answered, is_accepted=True, run_id="r1")
     partition = answered.version(schemas.RULE_ANNOTATIONS)
     run_all(answered, key_file)
-    assert counts_of(answered, "tier") == {"inserted": 0, "updated": 3, "deleted": 0, "followed_changes": 1}
-    assert counts_of(answered, "protect") == {"inserted": 0, "updated": 3, "deleted": 0, "followed_changes": 1}
+    assert counts_of(answered, "tier") == counts(updated=3, computed=3)
+    assert counts_of(answered, "protect") == counts(updated=3, computed=3)
     assert answered.version(schemas.RULE_ANNOTATIONS) == partition
     notes = by_id(answered, schemas.ANNOTATIONS)
     assert [notes[n]["n_open_segments"] for n in ("n2", "n3", "n7")] == [0, 0, 0]
     assert [s["source"] for s in notes["n2"]["spans"]] == ["rule+qwen"]
     assert DOUBT not in by_id(answered, schemas.PROTECTED_NOTES)["n3"]["text"]
-    compared = copy_lake(answered, base / "answered-compared")
-    run_all(compared, key_file, "--full")
-    assert versions_of(compared) == versions_of(answered), "the full comparison finds nothing to add"
+    versions = versions_of(answered)
+    run_all(answered, key_file, "--full", "--force")
+    assert versions_of(answered) == versions, "the full comparison finds nothing to add"
 
 
 def test_nothing_of_a_note_stands_in_a_log(nights: tuple[Lake, Lake, Path], event_log_folder: Path) -> None:
@@ -131,3 +153,61 @@ def test_nothing_of_a_note_stands_in_a_log(nights: tuple[Lake, Lake, Path], even
             (info,) = (line for line in said.splitlines() if b'"commitInfo"' in line)
             assert not [key for key in keys if key.encode() in info], log.name
     assert len(DERIVING) == 3
+
+
+def test_what_changes_during_the_run_waits_for_the_next(
+    nights: tuple[Lake, Lake, Path], key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before, base = nights
+    lake = copy_lake(before, base / "moving")
+    assert [run(stage, lake, key_file) for stage in ("partition", "tier")] == [0, 0]
+    opened = jobs.protect.open_session
+
+    def open_late(name: str) -> Any:
+        spark = opened(name)
+        write_third_night(base / "third")  # the run has begun: its versions are pinned
+        assert run("ingest", lake, key_file, "--source", str(base / "third")) == 0
+        return spark
+
+    monkeypatch.setattr(jobs.protect, "open_session", open_late)
+    assert run("protect", lake, key_file) == 0
+    assert rows_of(lake, schemas.PROTECTED_NOTES) == rows_of(nights[0], schemas.PROTECTED_NOTES)
+    monkeypatch.undo()
+    run_all(lake, key_file)
+    assert counts_of(lake, "protect")["followed_changes"] == 1
+    assert "李晓明" not in by_id(lake, schemas.PROTECTED_NOTES)["n5"]["text"]
+    assert "出院带药" in by_id(lake, schemas.PROTECTED_NOTES)["n5"]["text"]
+
+
+def test_a_night_that_is_killed_everywhere_ends_in_the_same_rows(
+    nights: tuple[Lake, Lake, Path], key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(code: int) -> None:
+        raise KilledError(code)
+
+    oracle, _, base = nights
+    lake, source = copy_lake(Lake(str(base / "evening")), base / "killed"), str(base / "second")
+    monkeypatch.setattr(os, "_exit", die)
+    for stage, point in CRASH_POINTS:
+        extra = ("--source", source) if stage == "ingest" else ()
+        monkeypatch.setenv("PPSEHR_CRASH_AT", point)
+        with pytest.raises(KilledError):
+            run(stage, lake, key_file, *extra)
+        monkeypatch.delenv("PPSEHR_CRASH_AT")
+        assert run(stage, lake, key_file, *extra) == 0
+    for spec in (schemas.NOTES, schemas.PATIENTS, schemas.ENCOUNTERS, schemas.PATIENT_MERGES, *DERIVED):
+        assert rows_of(lake, spec) == rows_of(oracle, spec), spec.full_name
+
+
+def test_a_feed_without_its_start_stops_the_stage(
+    nights: tuple[Lake, Lake, Path], key_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, before, base = nights
+    lake = copy_lake(before, base / "cleaned")
+    DeltaTable(lake.table_uri(schemas.NOTES)).create_checkpoint()
+    for version in (0, 1, 2):
+        (Path(lake.uri) / schemas.NOTES.path / "_delta_log" / f"{version:020}.json").unlink()
+    assert run("partition", lake, key_file) == 3
+    assert "CHANGE_FEED_GONE table=phi.notes" in capsys.readouterr().err
+    assert run("partition", lake, key_file, "--full") == 0
+    assert rows_of(lake, schemas.RULE_ANNOTATIONS) == rows_of(nights[0], schemas.RULE_ANNOTATIONS)

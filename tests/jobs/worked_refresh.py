@@ -62,6 +62,14 @@ def write_second_night(root: Path) -> None:
     (root / "merges" / "a.csv").write_text(merges, encoding="utf-8-sig")
 
 
+def write_third_night(root: Path) -> None:
+    """One correction, in changes only."""
+    for name in ("patients", "encounters", "notes", "gold", "note_changes"):
+        (root / name).mkdir(parents=True)
+    note = _note("n5", "p3", "患者李晓明,女,出院带药。")
+    _write_lines(root / "note_changes" / "a.jsonl", [{"operation": "修改", **note}])
+
+
 def _note(note_id: str, patient: str, text: str) -> dict[str, Any]:
     return {
         "note_id": note_id, "patient_id": patient, "encounter_id": "", "note_type": "日常病程记录",
