@@ -132,32 +132,20 @@ def ingest_source(
             ``ingest.max_reject_share``, ``TOO_MANY_DELETIONS`` see ``absence``; rejects are written, tables are left
             as they were.
     """
-    files = list_source(mapping, root)
-    order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
-    landed = [
-        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
-        for position in order
-        if any(f.group == position for f in files)
-    ]
-    delivery = _Delivery(spark, lake, mapping.name, landed)
+    delivery = _Delivery(spark, lake, mapping.name, _land_all(spark, mapping, root, settings))
     try:
         merges = _resolve(delivery)
         counts = {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
         crash_point("ingest.after_rejects")
-        counts["computed"] = _check_reject_share(landed, settings.ingest.max_reject_share)
+        counts["computed"] = _check_reject_share(delivery.landed, settings.ingest.max_reject_share)
         absence = _absence(delivery, settings.ingest.max_deleted_share) if is_snapshot else None
         if merges:
             counts["patients_merged"] = apply_merges(spark, lake, merges.changed)
-        for group in landed:
-            for name, value in _store(spark, lake, group).items():
-                if name == "computed":
-                    continue
-                counts[f"{group.group.table}_{name}"] = counts.get(f"{group.group.table}_{name}", 0) + value
-            crash_point(f"ingest.after_{group.group.table}")
+        counts |= _store_all(delivery)
         if absence:
             counts |= _remove_absent(delivery, absence, counts.get("notes_deleted", 0))
     finally:
-        for group in landed:
+        for group in delivery.landed:
             group.rows.unpersist()
     return counts
 
@@ -180,6 +168,29 @@ class _Delivery:
     lake: Lake
     source: str
     landed: list[_Landed]
+
+
+def _land_all(spark: SparkSession, mapping: SourceMapping, root: str, settings: Settings) -> list[_Landed]:
+    """Every group that has files, in the order in which their tables depend on one another."""
+    files = list_source(mapping, root)
+    order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
+    return [
+        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
+        for position in order
+        if any(f.group == position for f in files)
+    ]
+
+
+def _store_all(delivery: _Delivery) -> dict[str, int]:
+    """Merge every group into its table; counts per table."""
+    counts: dict[str, int] = {}
+    for group in delivery.landed:
+        table = group.group.table
+        for name, value in _store(delivery.spark, delivery.lake, group).items():
+            if name != "computed":
+                counts[f"{table}_{name}"] = counts.get(f"{table}_{name}", 0) + value
+        crash_point(f"ingest.after_{table}")
+    return counts
 
 
 def _resolve(delivery: _Delivery) -> ResolvedMerges | None:
