@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> int:
     if options.out:
         text = json.dumps({**json.loads(render_report(report, as_json=True)), "folder_bytes": sizes, "grown": grown})
         options.out.write_text(text + "\n", encoding="utf-8")
-    shares = [report.segments, report.total(report.rows_read), report.total(report.bytes_rewritten)]
+    shares = [*report.segments, report.total(report.rows_read), report.total(report.bytes_rewritten)]
     return int(ExitCode.OK if all(s.percent <= 100 * options.limit for s in shares) else ExitCode.QUALITY_GATE)
 
 

@@ -46,11 +46,19 @@ class Share:
 
 @dataclass(frozen=True)
 class RefreshReport:
-    """Attributes: counts of the ingest, rows read per stage, bytes rewritten and rows written per table."""
+    """What one refresh did.
+
+    Attributes:
+        ingested: counts of the ingest.
+        segments: new ones and answered ones, of all there are.
+        rows_read: per stage, of all notes.
+        bytes_rewritten: per table, of the whole table.
+        rows_written: per table.
+    """
 
     run_id: str
     ingested: Mapping[str, int]
-    segments: Share
+    segments: tuple[Share, ...]
     rows_read: tuple[Share, ...]
     bytes_rewritten: tuple[Share, ...]
     rows_written: Mapping[str, int]
@@ -74,11 +82,12 @@ def measure_refresh(lake: Lake, before: Mapping[str, int | None], run_id: str) -
         Share(stage, runs.get(stage, {}).get("computed", 0), _rows(volumes[spec.full_name]))
         for stage, spec in _PER_NOTE.items()
     )
-    answers = schemas.SEGMENT_ANNOTATIONS.full_name
+    n_segments = _rows(volumes[schemas.SEGMENTS.full_name])
+    sent = {"new": schemas.SEGMENTS, "answered": schemas.SEGMENT_ANNOTATIONS}
     return RefreshReport(
         run_id=run_id,
         ingested=runs.get("ingest", {}),
-        segments=Share("segments", written[answers][0], _rows(volumes[schemas.SEGMENTS.full_name])),
+        segments=tuple(Share(name, written[spec.full_name][0], n_segments) for name, spec in sent.items()),
         rows_read=read,
         bytes_rewritten=tuple(Share(name, written[name][1], volumes[name].bytes) for name in written),
         rows_written={name: rows for name, (rows, _) in written.items()},
@@ -123,14 +132,10 @@ def render_report(report: RefreshReport, *, as_json: bool = False) -> str:
     """For people, or as JSON."""
     rows, data = report.total(report.rows_read), report.total(report.bytes_rewritten)
     if as_json:
-        shares = {
-            "rows_percent": rows.percent,
-            "bytes_percent": data.percent,
-            "segments_percent": report.segments.percent,
-        }
+        shares = {"rows_percent": rows.percent, "bytes_percent": data.percent}
         return json.dumps({**asdict(report), **shares}, ensure_ascii=False)
     named = [f"{name} {n:,}" for name, n in report.ingested.items() if n and name != "computed"]
-    lines = ["Changes", f"  {', '.join(named) or 'none'}", "Segments answered", _line(report.segments)]
+    lines = ["Changes", f"  {', '.join(named) or 'none'}", "Segments, of all there are", *map(_line, report.segments)]
     lines += ["Rows that entered Python, of a full run", *map(_line, (*report.rows_read, rows))]
     lines += ["Bytes rewritten, of the whole table", *map(_line, (*report.bytes_rewritten, data))]
     return "\n".join(lines)
