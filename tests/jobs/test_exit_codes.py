@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ExitCode, str]] = {
     "lake that cannot be written": (
         ("jobs/publish.py", "--lake", "/proc/ppsehr-lake"),
         ExitCode.INFRASTRUCTURE,
-        "UNEXPECTED error=",
+        "TABLE_CREATE",
     ),
 }
 

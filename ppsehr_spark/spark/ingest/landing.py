@@ -23,6 +23,7 @@ from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.errors import InputError, QualityGateError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
@@ -65,7 +66,7 @@ def list_source(mapping: SourceMapping, root: str) -> list[SourceFile]:
     Raises:
         InputError: ``SOURCE_MISSING`` when the root or a group's folder is not there.
     """
-    filesystem, base = fs.FileSystem.from_uri(root) if "://" in root else (fs.LocalFileSystem(), root)
+    filesystem, base = open_file_system(root)
     prefix = root.split("://")[0] + "://" if "://" in root else ""
     found: list[SourceFile] = []
     for position, group in enumerate(mapping.groups):
@@ -161,7 +162,7 @@ def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source
 
 def _read_file(uri: str, converter: Converter) -> Iterator[dict[str, Any]]:
     """Rows of one file as dictionaries; rejects carry ``_field`` and ``_reason``."""
-    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    filesystem, path = open_file_system(uri)
     with io.BufferedReader(filesystem.open_input_stream(path, compression=None)) as stream:
         for item in read_records(stream, converter.group, is_gzip=path.endswith(".gz")):
             outcome = item if isinstance(item, Reject) else converter.convert(item)
