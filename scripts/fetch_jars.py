@@ -56,8 +56,11 @@ S3A = JarSet(
     {
         "org.apache.hadoop:hadoop-aws": "org.apache.hadoop_hadoop-aws-",
         "software.amazon.awssdk:bundle": "software.amazon.awssdk_bundle-",
+        "software.amazon.s3.analyticsaccelerator:analyticsaccelerator-s3": (
+            "software.amazon.s3.analyticsaccelerator_analyticsaccelerator-s3-"
+        ),
     },
-    "org.wildfly*:*,org.slf4j:*,com.*:*,javax.*:*,software.amazon.s3*:*,software.amazon.encryption*:*",
+    "org.wildfly*:*,org.slf4j:*,com.*:*,javax.*:*,software.amazon.encryption*:*,org.reactivestreams:*",
 )
 
 

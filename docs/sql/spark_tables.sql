@@ -299,18 +299,26 @@ CREATE TABLE IF NOT EXISTS control.runs (
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row',
   `stage` STRING NOT NULL COMMENT 'job name',
   `fingerprint` STRING COMMENT 'hash of input versions, conf and code',
-  `status` STRING COMMENT 'ok, partial or failed',
+  `status` STRING COMMENT 'ok, partial, failed or interrupted',
   `exit_code` INT COMMENT 'process exit code',
+  `error_code` STRING COMMENT 'code of the error that ended it; none when it ended well',
   `counts` STRING COMMENT 'row and token counts as JSON',
   `input_versions` STRING COMMENT 'table versions it read, as JSON',
   `output_versions` STRING COMMENT 'table versions it left, as JSON',
+  `work_rows` BIGINT COMMENT 'rows of work that lay before it: notes, open segments, patients',
+  `prompt_tokens` BIGINT COMMENT 'tokens sent to a model',
+  `cached_tokens` BIGINT COMMENT 'those of them served from the prefix cache',
+  `output_tokens` BIGINT COMMENT 'tokens generated',
+  `cost` DOUBLE COMMENT 'at the prices of [cost]; none where no price is set',
+  `library_versions` STRING COMMENT 'Python and installed engines, as JSON',
+  `resource_versions` STRING COMMENT 'knowledge, prompts, model and tagger it used, as JSON',
   `conf_fingerprint` STRING COMMENT 'hash of code and of the conf the stage depends on, without inputs',
   `conf_hash` STRING COMMENT 'settings',
   `code_version` STRING COMMENT 'package version',
   `started_at` TIMESTAMP COMMENT 'start',
   `seconds` DOUBLE COMMENT 'wall time in s'
 ) USING delta
-COMMENT 'one row per finished stage run | 运行记录'
+COMMENT 'one row per stage run that ended, well or not | 运行记录'
 LOCATION '${lake}/control/runs'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'run_id,stage',

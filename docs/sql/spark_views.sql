@@ -51,7 +51,7 @@ SELECT * FROM delta.`${lake}/release/notes`;
 CREATE OR REPLACE VIEW release.releases COMMENT 'one row per table each time a release became current, with its gates | 发布目录' AS
 SELECT * FROM delta.`${lake}/release/releases`;
 
-CREATE OR REPLACE VIEW control.runs COMMENT 'one row per finished stage run | 运行记录' AS
+CREATE OR REPLACE VIEW control.runs COMMENT 'one row per stage run that ended, well or not | 运行记录' AS
 SELECT * FROM delta.`${lake}/control/runs`;
 
 CREATE OR REPLACE VIEW control.audit_log COMMENT 'who did what to which table, hash-chained | 审计日志' AS
@@ -192,7 +192,7 @@ WHERE recency = 1 AND release_id IN (
     FROM release.releases)
   WHERE recency = 1);
 
-CREATE OR REPLACE VIEW control.latest_runs COMMENT 'newest finished run of every stage | 各环节最近一次运行' AS
+CREATE OR REPLACE VIEW control.latest_runs COMMENT 'newest run of every stage, however it ended | 各环节最近一次运行' AS
 SELECT * FROM (
   SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
 WHERE recency = 1;
