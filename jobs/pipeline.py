@@ -141,7 +141,7 @@ def _run_stages(
         if stage_code not in (ExitCode.OK, ExitCode.PARTIAL):
             with _reported(reporter, "RUN_NOT_RECORDED"):
                 if stage_code == ExitCode.INFRASTRUCTURE:  # the stage may have died without a word
-                    record_death(Lake(options.lake), settings, start, exit_code=stage_code)
+                    record_death(Lake(options.lake), settings, start, exit_code=stage_code, wait_s=10.0)
             text = f"stopped at {stage.name}, exit code {stage_code}"
             reporter.say("stopped", text, level="error", at=stage.name, exit_code=stage_code)
             return stage_code
