@@ -86,7 +86,7 @@ _LONGEST_DOTTED = 30
 _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
 #: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
-_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
+_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁十]|第[0-9一二三四五]")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
@@ -160,7 +160,7 @@ class NameReader:
         if run is None or run.end() - at > 4 or text[run.end() : run.end() + 1] == ":":
             return None
         is_word = self.model.word_cost(run.group()) is not None and not self.surname_length(text, at)
-        is_word = is_word or any(c in NOT_GIVEN for c in run.group()) or _PAIR_AT_END.search(run.group()) is not None
+        is_word = is_word or any(c in NOT_GIVEN for c in run.group()[self.surname_length(text, at) :]) or _PAIR_AT_END.search(run.group()) is not None
         return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 4.0 * is_word, True, "unknown")
 
     def after_titled(self, text: str, at: int) -> int | None:
@@ -356,7 +356,7 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
+        is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end])) - {"太"}
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
         is_across = _ACROSS_END.match(text, end - 1) is not None
         odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
@@ -379,9 +379,13 @@ class NameReader:
         return None
 
     def _end_of_masked(self, text: str, end: int) -> int:
-        """``张*明`` keeps its last character when a star stands in the middle."""
-        keeps_tail = text[end - 1] in "*×○〇□" and is_hanzi(text, end) and not is_hanzi(text, end + 1)
-        return end + 1 if keeps_tail and text[end] in self.model.given else end
+        """``张*明``, ``骆某明`` keep their last character where nothing runs on behind it."""
+        if text[end : end + 1] not in self.model.given or text[end] in NOT_GIVEN:
+            return end
+        if text[end - 1] != "某":
+            return end + (text[end - 1] in "*×○〇□" and not is_hanzi(text, end + 1))
+        is_verb = text[end] in VERB_TAILS or self.is_followed(text, end) or text[end : end + 2] in self.model.words
+        return end + (not is_verb and (not is_hanzi(text, end + 1) or self.is_followed(text, end + 1)))
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
         if text.find("·", at, at + WINDOW) < 0:

@@ -114,7 +114,7 @@ def find_repeats(text: str, found: list[FoundName], model: NameModel) -> Iterato
         if (
             f.confidence >= _SURE
             and len(name) >= 2
-            and "某" not in name
+            and name[-1] != "某"
             and all(is_hanzi(name, i) for i in range(len(name)))
         ):
             odds[name] = max(odds.get(name, 0.0), f.confidence)
@@ -175,5 +175,5 @@ def corroborate(text: str, found: list[FoundName], reader: NameReader) -> Iterat
 def _may_repeat(name: str, model: NameModel) -> bool:
     cost = model.word_cost(name)
     return (
-        all(is_hanzi(name, at) for at in range(len(name))) and "某" not in name and (cost is None or cost > _ORDINARY)
+        all(is_hanzi(name, at) for at in range(len(name))) and name[-1] != "某" and (cost is None or cost > _ORDINARY)
     )

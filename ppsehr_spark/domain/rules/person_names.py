@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
+from ppsehr_spark.domain.rules.name_called import RANKS, CalledNames, is_speaker
 from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
@@ -103,6 +105,8 @@ class PersonNames:
         context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
+        context.terms.add("NAME.rank", RANKS)
+        self.called = CalledNames(self.reader)
         self.recurring = RecurringNames(self.reader, (row[0] for row in rows))
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
@@ -122,6 +126,7 @@ class PersonNames:
         found += self.bare.find(text.text)
         found += self.recurring.find(text.text, (h for kind in _PROVES for h in text.hits.get(f"NAME.{kind}", ())))
         found += find_latin(text.text, self.reader)
+        found += self.called.find(text)
         found += self.known.find(text)
         found += self.known.find_composed(text)
         found = [f for f in found if f.confidence >= _LEAST]
@@ -202,6 +207,10 @@ class PersonNames:
             return None
         if reading.form == "han" and reading.end - reading.start > _SIZE_OF_PLACE and text[hit.start - 1] in _SETTLED:
             return None
+        if reading.form == "lone" and text[reading.start] == "老":
+            return None
+        if reading.form == "lone" and text[reading.start - 1 : reading.start] in ("小", "老"):
+            reading = self._with_nick(text, reading, hit)
         if reading.form == "lone" and (
             self._runs_into(text, reading.start, hit)
             or (text[reading.start] in _TOWARDS and _ASKED.match(text, hit.end) is not None)
@@ -209,6 +218,13 @@ class PersonNames:
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
+
+    def _with_nick(self, text: str, reading: NameReading, hit: Hit) -> NameReading:
+        """``小董医生`` -> 小董, where no word runs into 小 or 老."""
+        start, words = reading.start - 1, self.reader.model.words
+        is_word = text[start : start + 2] in words or text[start - 1 : start + 1] in words
+        is_open = self.reader.is_open_left(text, start) and len(hit.value) > 1 and not is_word
+        return replace(reading, start=start) if is_open else reading
 
     def _runs_into(self, text: str, start: int, hit: Hit) -> bool:
         """True when the surname and a part of the title are far likelier words (``马上|将`` for ``马|上将``)."""
@@ -274,7 +290,7 @@ class PersonNames:
         is_spaced = text[hit.end : hit.end + 1] == " "
         doubt -= _APPOSED * (text[hit.start - 1 : hit.start] == "(")
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
-        if text[hit.end : hit.end + 1] == ":":
+        if text[hit.end : hit.end + 1] == ":" and not is_speaker(text, hit.start, hit.end):
             at = after_blanks(text, hit.end + 1)
             yield from self.fields.read_list(text, at, PRIOR["role:"] - doubt, is_strict=False)
 
