@@ -26,7 +26,11 @@ _NO_SPEAKERS = re.compile(
 )
 _NICK_HEADS = frozenset("小老阿")
 _SPEAKS, _KNOWN_WORD = 0.86, 11.0
-RANKS = tuple(
+_CLAN = "氏"
+#: Before ``丁氏``: whose mother, wife or daughter-in-law she is.
+_BEFORE_CLAN = frozenset("母妻媳妇妣娶配室")
+_NO_CLAN = re.compile(r"[病征综族家定法管骨诊医说曰集公正国]")
+RANKS = (_CLAN,) + tuple(
     [f"{c}{k}" for c in "小阿幺满细" for k in "妹弟"]
     + [f"{c}妹" for c in "大二三四五六七八"]
     + [f"老{c}" for c in "大二三四五六七八九十幺满"]
@@ -53,6 +57,11 @@ class CalledNames:
         for hit in text.hits.get("NAME.rank", ()):
             start = hit.start - 1 - (plain[hit.start - 1 : hit.start] == "家")
             surname = plain[start : start + 1] if start >= 0 else ""
+            if hit.value == _CLAN:
+                is_kin = plain[start - 1 : start] in _BEFORE_CLAN and surname in model.single
+                if is_kin and not _NO_CLAN.match(plain, hit.end):
+                    yield FoundName(start, hit.end, _RANKED, "ranked")
+                continue
             if surname not in model.single or surname in FUNCTION_SURNAMES or _GOES_ON.match(plain, hit.end):
                 continue
             is_crossed = plain[start - 1 : start + 1] in model.words or plain[start : start + 2] in model.words

@@ -63,13 +63,11 @@ _VERB_OF_TWO = re.compile(
     r"死于|死亡|去世|病故|患有|平时|平素|平日|同意|同住|同行|同来|同往|成年|成婚|正[在常]|明确|安[排装]|发[现热生病]|生[于前后]|"
     r"文化|学习|立即|进[行入食]|光顾|高[热烧]|强[调烈]|生活|清[醒楚晨]|常[年规住]|长[期大年]|永[远久]|东[侧边]|建[议档卡]"
 )
-_CUTS_A_VERB = 3.0
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
-_NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
@@ -77,11 +75,10 @@ _EDGE_WORD = 12.0
 VERB_TAILS = frozenset(
     "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
     "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
-    "订签批准查审评判罚捐赠持获赢输负败"
+    "订签批准查审评判罚捐赠持获赢输负败演唱率夺赴晒均以皆乃亦凭乘怀"
 )
-_VERB_TAIL = 5.0
-VERB_TAILS |= frozenset("演唱率夺赴晒")
-_LONGEST_DOTTED = 30
+_VERB_TAIL, _CUTS_A_VERB = 5.0, 3.0
+_LONGEST_DOTTED, _NEXT_NAME = 30, 2.0
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
@@ -94,7 +91,7 @@ _OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
 #: What a given name without its surname costs beside kin.
 _GIVEN_COST = 5.0
-_PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
+_PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙侄甥媳婿]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
 

@@ -137,7 +137,7 @@ class PersonNames:
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms) and not is_brand(text, f)]
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
-        found += find_repeats(text.text, found, self.reader.model)
+        found += find_repeats(text.text, found, self.reader)
         found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
