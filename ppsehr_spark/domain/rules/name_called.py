@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_found import FoundName
-from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader
 
 #: A line of a conversation: who speaks, and a colon.
@@ -25,6 +25,9 @@ _NO_SPEAKERS = re.compile(
     r"Admin|Nurse|Doctor|Patient|Host|Guest|Speaker|Note|Plan|Date|Time|Dose|[患病客机楼版吧群店]|[员者方台处科室区部院组人]$"
 )
 _NICK_HEADS = frozenset("小老阿")
+#: Labels of fields that come back, too; what a speaker says is longer than a name or closed like a sentence.
+_FIELD = re.compile(r"[签名记录章]|[人者]$")
+_SAYS = re.compile(r"[ ]?(?:[^\n,。!?;、()/|]{2,8}[,。!?][^\n]|[^\n,。!?;、()/|0-9 ]{7}|[^\n,。!?]{2,6}[。!?](?:\n|$))")
 _SPEAKS, _KNOWN_WORD = 0.86, 11.0
 _CLAN = "氏"
 #: Before ``丁氏``: whose mother, wife or daughter-in-law she is.
@@ -40,6 +43,16 @@ _RANKED, _RANKED_INSIDE = 0.9, 0.72
 _GOES_ON = re.compile(r"[爷妈娘伯叔姐哥嫂妹弟胎套家]")
 
 
+#: Words that tell a by-name, and the by-name itself, of any characters.
+BYNAMES = ("小名", "乳名", "奶名", "昵称", "取名", "起名", "化名", "族名", "法名", "苗名", "彝名", "藏名", "汉名", "经名", "教名")
+_TOLD = re.compile(
+    r"[ ]?(?:叫做?|为|是|:)?[ ]?[\"'“‘「『]?(?P<name>[\u4e00-\u9fff]{2,3})(?=[\"'”’」』,。;、)\n ]|$)"
+)
+_UNTOLD = re.compile(r"[无未不待暂]|[姓名字]|随[父母]")
+_TOLD_ODDS = 0.9
+_DOCTOR = re.compile(r"\bDrs?\.?[ ]?(?P<who>[\u4e00-\u9fff])(?![\u4e00-\u9fff])")
+
+
 class CalledNames:
     """Speakers and ranked names; one pass over lines, one look at each rank."""
 
@@ -47,8 +60,16 @@ class CalledNames:
         self.reader = reader
 
     def find(self, text: NormalisedText) -> Iterator[FoundName]:
-        """Names of speakers where they speak, and surnames with their rank."""
+        """Names of speakers where they speak, surnames with their rank, by-names that are told."""
+        for hit in text.hits.get("NAME.byname", ()):
+            told = _TOLD.match(text.text, hit.end)
+            if told and not _UNTOLD.search(told.group("name")):
+                yield FoundName(*told.span("name"), _TOLD_ODDS, "byname")
         yield from self._find_ranked(text)
+        if "Dr" in text.text:
+            for match in _DOCTOR.finditer(text.text):
+                if match.group("who") in self.reader.model.single:
+                    yield FoundName(*match.span("who"), _TOLD_ODDS, "doctor")
         if text.text.count(":") >= _LEAST_LINES:
             yield from self._find_speakers(text.text)
 
@@ -99,7 +120,13 @@ class CalledNames:
 
 
 def is_speaker(text: str, start: int, end: int) -> bool:
-    """True when ``text[start:end]`` opens two lines or more, each before a colon: who speaks, not a field."""
-    if not (start == 0 or text[start - 1] == "\n") or is_hanzi(text, end):
+    """True for a word that opens a line, before a colon and a sentence, in a conversation: who speaks, not a field."""
+    if not (start == 0 or text[start - 1] == "\n") or text[end : end + 1] != ":" or _FIELD.search(text, start, end):
         return False
-    return text.count("\n" + text[start:end] + ":", 0) + text.startswith(text[start:end] + ":") > 1
+    return _SAYS.match(text, end + 1) is not None and _is_talk(text)
+
+
+@lru_cache(maxsize=1)
+def _is_talk(text: str) -> bool:
+    times = Counter(line.group("who") for line in _LINE.finditer(text))
+    return sum(times.values()) >= _LEAST_LINES and max(times.values()) > 1

@@ -103,7 +103,8 @@ class NameRater:
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
         if (rule in ("role", "after_label") or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
-                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
+                reading.form == "lone"
+                and text[reading.end : reading.end + 1] in ("\n/。" if is_function else "\n| /。;")
             )
         is_preposition = text[reading.start] in HARDLY_SURNAMES or (
             text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded

@@ -15,7 +15,7 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
-from ppsehr_spark.domain.rules.name_called import RANKS, CalledNames, is_speaker
+from ppsehr_spark.domain.rules.name_called import BYNAMES, RANKS, CalledNames, is_speaker
 from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
@@ -74,6 +74,7 @@ _SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
 #: Surnames that are adverbs, adjectives or measures before a title as well.
 _NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
 _RARE_WORD, _FAR = 12.0, 5.0
+_NUMERALS = frozenset("一二三四五六七八九十加")
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
 
@@ -106,6 +107,7 @@ class PersonNames:
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
         context.terms.add("NAME.rank", RANKS)
+        context.terms.add("NAME.byname", BYNAMES)
         self.called = CalledNames(self.reader)
         self.recurring = RecurringNames(self.reader, (row[0] for row in rows))
         self.known = KnownForeignNames(context, self.reader)
@@ -207,7 +209,7 @@ class PersonNames:
             return None
         if reading.form == "han" and reading.end - reading.start > _SIZE_OF_PLACE and text[hit.start - 1] in _SETTLED:
             return None
-        if reading.form == "lone" and text[reading.start] == "老":
+        if reading.form == "lone" and (text[reading.start] == "老" or text.startswith("车司机", reading.start)):
             return None
         if reading.form == "lone" and text[reading.start - 1 : reading.start] in ("小", "老"):
             reading = self._with_nick(text, reading, hit)
@@ -297,7 +299,7 @@ class PersonNames:
     def _read_after_unit(self, text: str, hit: Hit) -> Iterator[FoundName]:
         """``心内科张三``, ``心内科(张三)``, ``12床张三``."""
         if hit.value == "床":
-            if text[hit.start - 1 : hit.start].isdigit():
+            if text[hit.start - 1 : hit.start].isdigit() or text[hit.start - 1 : hit.start] in _NUMERALS:
                 yield from self.rater.read_best(text, after_blanks(text, hit.end), PRIOR["bed"], "bed")
         elif text[hit.start - 1 : hit.start] not in _DEPARTMENT_END:
             return
