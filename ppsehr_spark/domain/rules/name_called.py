@@ -33,21 +33,36 @@ _CLAN = "氏"
 #: Before ``丁氏``: whose mother, wife or daughter-in-law she is.
 _BEFORE_CLAN = frozenset("母妻媳妇妣娶配室")
 _NO_CLAN = re.compile(r"[病征综族家定法管骨诊医说曰集公正国]")
-RANKS = (_CLAN,) + tuple(
-    [f"{c}{k}" for c in "小阿幺满细" for k in "妹弟"]
+RANKS = tuple(
+    [_CLAN]
+    + [f"{c}{k}" for c in "小阿幺满细" for k in "妹弟"]
     + [f"{c}妹" for c in "大二三四五六七八"]
     + [f"老{c}" for c in "大二三四五六七八九十幺满"]
 )
-_RANKED, _RANKED_INSIDE = 0.9, 0.72
+_RANKED, _RANKED_INSIDE = 0.97, 0.72
 #: A rank that goes on is another word (``王老师``, ``老大爷``, ``老二胎``, ``小妹妹``).
 _GOES_ON = re.compile(r"[爷妈娘伯叔姐哥嫂妹弟胎套家]")
 
 
 #: Words that tell a by-name, and the by-name itself, of any characters.
-BYNAMES = ("小名", "乳名", "奶名", "昵称", "取名", "起名", "化名", "族名", "法名", "苗名", "彝名", "藏名", "汉名", "经名", "教名")
-_TOLD = re.compile(
-    r"[ ]?(?:叫做?|为|是|:)?[ ]?[\"'“‘「『]?(?P<name>[\u4e00-\u9fff]{2,3})(?=[\"'”’」』,。;、)\n ]|$)"
+BYNAMES = (
+    "小名",
+    "乳名",
+    "奶名",
+    "昵称",
+    "取名",
+    "起名",
+    "化名",
+    "族名",
+    "法名",
+    "苗名",
+    "彝名",
+    "藏名",
+    "汉名",
+    "经名",
+    "教名",
 )
+_TOLD = re.compile(r"[ ]?(?:叫做?|为|是|:)?[ ]?[\"'“‘「『]?(?P<name>[\u4e00-\u9fff]{2,3})(?=[\"'”’」』,。;、)\n ]|$)")
 _UNTOLD = re.compile(r"[无未不待暂]|[姓名字]|随[父母]")
 _TOLD_ODDS = 0.9
 _DOCTOR = re.compile(r"\bDrs?\.?[ ]?(?P<who>[\u4e00-\u9fff])(?![\u4e00-\u9fff])")

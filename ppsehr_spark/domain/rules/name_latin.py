@@ -34,16 +34,20 @@ _FINAL = r"(?:iang|iong|uang|ang|eng|ing|ong|ian|iao|uai|uan|ai|ei|ao|ou|an|en|i
 _SYLLABLE = rf"(?:{_INITIAL}{_FINAL}|er|an|ai|ao|ou|en)"
 _PINYIN = re.compile(rf"(?i:{_SYLLABLE}(?:[\-' ]?{_SYLLABLE}){{1,2}})$")
 _ONE_SYLLABLE = re.compile(rf"(?i:{_SYLLABLE})$")
-_SURNAMES = frozenset(
-    "Wang Li Zhang Liu Chen Yang Zhao Huang Zhou Wu Xu Sun Hu Zhu Gao Lin He Guo Ma Luo Liang Song Zheng Xie Han Tang Feng Dong Xiao Cheng "
-    "Cao Yuan Deng Xu Fu Shen Zeng Peng Lu Su Jiang Cai Jia Ding Wei Xue Ye Yan Pan Du Dai Xia Zhong Wang Tian Ren Fan Fang Shi Yao Tan "
-    "Liao Zou Xiong Jin Hao Kong Bai Cui Kang Mao Qiu Qin Gu Hou Shao Meng Long Wan Duan Qian Yin Chang Qiao Lai Gong Wen Chan Cheung "
-    "Wong Lee Lam Ho Mui Kwok Ng Leung Cheng Chow Chu Tsang Tse Yip Yeung Lau Lui Lok Fung Hui Kwan Mak Poon Siu So Szeto To Tong Tsui Yau "
-    "Yuen Yu Ip Au Auyeung Chiu Choi Chung Kwong Lo Mok Pang Sit Wan Yim Hsu Hsieh Tsai Chang Chou Hsiao Kuo Liao Teng Tseng Hung Chiang".split()
+#: Surnames as pinyin, Cantonese and Wade-Giles spell them, and words before one that make it another thing.
+_SURNAME = re.compile(
+    r"Wang|Li|Zhang|Liu|Chen|Yang|Zhao|Huang|Zhou|Wu|Xu|Sun|Hu|Zhu|Gao|Lin|He|Guo|Ma|Luo|Liang|Song|Zheng|Xie|"
+    r"Han|Tang|Feng|Dong|Xiao|Cheng|Cao|Yuan|Deng|Fu|Shen|Zeng|Peng|Lu|Su|Jiang|Cai|Jia|Ding|Wei|Xue|Ye|Yan|"
+    r"Pan|Du|Dai|Xia|Zhong|Tian|Ren|Fan|Fang|Shi|Yao|Tan|Liao|Zou|Xiong|Jin|Hao|Kong|Bai|Cui|Kang|Mao|Qiu|Qin|"
+    r"Gu|Hou|Shao|Meng|Long|Wan|Duan|Qian|Yin|Chang|Qiao|Lai|Gong|Wen|Chan|Cheung|Wong|Lee|Lam|Ho|Mui|Kwok|Ng|"
+    r"Leung|Chow|Chu|Tsang|Tse|Yip|Yeung|Lau|Lui|Lok|Fung|Hui|Kwan|Mak|Poon|Siu|So|Szeto|To|Tong|Tsui|Yau|Yuen|"
+    r"Yu|Ip|Au|Auyeung|Chiu|Choi|Chung|Kwong|Lo|Mok|Pang|Sit|Yim|Hsu|Hsieh|Tsai|Chou|Hsiao|Kuo|Teng|Tseng|Hung|"
+    r"Chiang"
 )
-_NO_FIRST = frozenset(
-    "Van Von De La Le El Al San Los New Old Saint The And Dr Mr Ms Mrs Prof Sir Lord King Type Stage Grade Class Model Test Score Scale "
-    "Lac Omega Alpha Beta Gamma Delta Sigma Vitamin Child Apple Google Great South North East West Hong Kong Red Blue Big Little".split()
+_NO_FIRST = re.compile(
+    r"Van|Von|De|La|Le|El|Al|San|Los|New|Old|Saint|The|And|Dr|Mr|Ms|Mrs|Prof|Sir|Lord|King|Type|Stage|Grade|"
+    r"Class|Model|Test|Score|Scale|Lac|Omega|Alpha|Beta|Gamma|Delta|Sigma|Vitamin|Child|Apple|Google|Great|"
+    r"South|North|East|West|Hong|Kong|Red|Blue|Big|Little"
 )
 _NO_NAME = re.compile(
     r"\b(?:CT|MRI|MR|DR|PET|RPR|TPPA|HIV|HPV|HBV|HCV|DNA|RNA|ECG|EEG|ICU|NICU|CCU|BMI|VAS|TRUST|USP|CO|OK|ID|No|NO|"
@@ -69,8 +73,10 @@ def find_latin(text: str, reader: NameReader) -> Iterator[FoundName]:
 def _is_romanised(words: list[str]) -> bool:
     """``Olivia Chen``, ``Kevin Mui``, ``Tang Chi Man``: a Chinese surname as it is spelled here or abroad."""
     if len(words) == 2:
-        return words[1] in _SURNAMES and len(words[0]) > 2 and words[0] not in _NO_FIRST and words[0].isalpha()
-    return len(words) == 3 and words[0] in _SURNAMES and all(_ONE_SYLLABLE.match(word) for word in words[1:])
+        return _SURNAME.fullmatch(words[1]) is not None and words[0][2:].isalpha() and not _NO_FIRST.fullmatch(words[0])
+    return (
+        len(words) == 3 and _SURNAME.fullmatch(words[0]) is not None and all(_ONE_SYLLABLE.match(w) for w in words[1:])
+    )
 
 
 def _is_cued(text: str, start: int, end: int, reader: NameReader) -> bool:

@@ -90,9 +90,11 @@ class NameRater:
 
     def rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
         """A reading with its prior and with what stands to its right."""
-        is_function = reading.form not in ("han", "unknown") and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        is_function = (
+            reading.form not in ("han", "unknown") and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        )
         right = weigh_right(text, reading.end)
-        is_patient = rule in _PATIENTS and reading.form == "han" and prior > _FAINT
+        is_patient = rule in _PATIENTS and reading.form in ("han", "given") and prior > _FAINT
         odds = reading.odds + prior + min(right, _PATIENT_RIGHT if is_patient else _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
         if (

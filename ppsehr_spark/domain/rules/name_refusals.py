@@ -47,9 +47,9 @@ def is_drug(text: str, found: FoundName) -> bool:
     """``(泰索帝)120mg``, ``奥拉帕利``: no word announces a person, a dose follows or the stem of a drug closes it."""
     if found.rule not in _BARE:
         return False
-    if text[found.start - 1 : found.start] == "(" and text[found.end : found.end + 1] == ")":
-        if _BRAND_OF.search(text, max(0, found.start - 6), found.start - 1):
-            return True
+    is_bracketed = text[found.start - 1 : found.start] == "(" and text[found.end : found.end + 1] == ")"
+    if is_bracketed and _BRAND_OF.search(text, max(0, found.start - 6), found.start - 1):
+        return True
     has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 2, len(text))) is not None
     return has_stem or _DOSE.match(text, found.end) is not None
 
@@ -66,6 +66,8 @@ def is_brand(text: NormalisedText, found: FoundName) -> bool:
 def is_eponym(text: str, found: FoundName) -> bool:
     """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
     is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
+    if text[found.end - 1] == "族" and found.rule in _BARE:  # 泰雅族
+        return True
     return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
 
 

@@ -43,7 +43,7 @@ _PERSON_AFTER = re.compile(
     r"主任|副主任|医[师生]|护[士师]|教授|大夫|先生|女士|[,、]?[男女](?:[,。; ]|$)"
 )
 _WORD_AS_NAME = 0.86
-_ALONE_AFTER = frozenset(",。;:“\"")
+_ALONE_AFTER = frozenset(',。;:“"')
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:
@@ -172,7 +172,7 @@ def find_repeats(text: str, found: list[FoundName], reader: NameReader) -> Itera
         while at >= 0:
             end = at + len(name)
             if (at, end) not in taken and not (is_shy and not _is_beside_person(text, at, end, reader)):
-                yield FoundName(at, end, _WORD_AS_NAME if is_shy else 0.9, "repeat")
+                yield FoundName(at, end, _WORD_AS_NAME if is_shy else 0.98 if "某" in name else 0.9, "repeat")
             at = text.find(name, end)
 
 

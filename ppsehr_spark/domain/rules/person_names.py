@@ -22,7 +22,7 @@ from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, VERB_TAILS, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_recurring import RecurringNames
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
@@ -74,6 +74,8 @@ _SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
 #: Surnames that are adverbs, adjectives or measures before a title as well.
 _NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
 _RARE_WORD, _FAR = 12.0, 5.0
+#: What 小 or 老 before a surname gives back: no word has run into it.
+_NICK_GAIN = 2.5
 _NUMERALS = frozenset("一二三四五六七八九十加")
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
@@ -94,6 +96,7 @@ class PersonNames:
         context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
         self._plain = self.reader.model.common - FUNCTION_SURNAMES - _NO_PLAIN
+        self._alone = self.reader.model.single - FUNCTION_SURNAMES - NOT_GIVEN - VERB_TAILS
         self._after_kin = self.reader.firsts | self.reader.model.given | FIRST_OF_BRIDGE
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
@@ -187,6 +190,10 @@ class PersonNames:
     def _read_lone_after(self, text: str, hit: Hit) -> Iterator[FoundName]:
         """``护士邢交代``: a common surname alone between a title and what the person does."""
         at, words = hit.end, self.reader.model.words
+        if text[at + 1 : at + 2] in ("", "\n", "。") and text[at : at + 1] in self._alone:
+            if text[at - 1 : at + 1] not in words:
+                yield FoundName(at, at + 1, _LONE_ACTS, "lone_after")
+            return
         if text[at : at + 1] not in self._plain or not is_hanzi(text, at + 1):
             return
         is_act = self.reader.is_act(text, at + 1)
@@ -226,7 +233,7 @@ class PersonNames:
         start, words = reading.start - 1, self.reader.model.words
         is_word = text[start : start + 2] in words or text[start - 1 : start + 1] in words
         is_open = self.reader.is_open_left(text, start) and len(hit.value) > 1 and not is_word
-        return replace(reading, start=start) if is_open else reading
+        return replace(reading, start=start, odds=reading.odds + _NICK_GAIN, is_bounded=True) if is_open else reading
 
     def _runs_into(self, text: str, start: int, hit: Hit) -> bool:
         """True when the surname and a part of the title are far likelier words (``马上|将`` for ``马|上将``)."""
