@@ -31,7 +31,7 @@ _ORDINARY = 13.0
 _PAIRED = 0.45
 _LIST_ITEM = re.compile(r"[\u4e00-\u9fff]{2,4}?(?=[、。;,(\n]|[和及等与]|[一二两三四五六七八九十][位人名]|均|…|$)")
 _NO_ITEMS = frozenset(["高血压", "房颤"])
-_UNLISTED, _PLAIN_WORD, _LONG_LIST = 99.0, 9.5, 2
+_UNLISTED, _PLAIN_WORD, _LONG_LIST, _LONGEST_LIST = 99.0, 9.5, 2, 200
 _GIVEN_ALONE = 0.75
 _LIKELY, _RECURS = 0.3, 0.86
 #: Beside these even an ordinary word (黎明, 高兴) is the person who bears it as a name elsewhere in the note.
@@ -119,8 +119,9 @@ def _read_next_item(text: str, name: FoundName, reader: NameReader) -> NameReadi
     """The item behind a name and its 、; in a list of many any surname will do."""
     if text[name.end : name.end + 1] != "、":
         return None
-    start = max(text.rfind(mark, 0, name.start) for mark in "。;:\n,")
-    return _read_item(text, name.end + 1, reader, listed=text.count("、", start + 1, name.end + 1))
+    low = max(0, name.start - _LONGEST_LIST)
+    start = max(low, *(text.rfind(mark, low, name.start) for mark in "。;:\n,"))
+    return _read_item(text, name.end + 1, reader, listed=text.count("、", start, name.end + 1))
 
 
 def _read_previous(text: str, start: int, reader: NameReader) -> NameReading | None:
