@@ -58,4 +58,4 @@ def test_found(marked: str) -> None:
     ],
 )
 def test_left(text: str) -> None:
-    assert find(text, "NAME") in ([], ["王"], ["张"], ["张家小妹"])
+    assert find(text, "NAME") == []
