@@ -18,6 +18,7 @@ from ppsehr_spark import __version__
 #: subcommand -> (module:function taking the remaining arguments, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("jobs.pipeline:main", "the main job: sources to protected notes, every stage in order"),
+    "refresh": ("jobs.refresh:main", "the night after: new, corrected and deleted notes, merged patients, and no more"),
     "annotate": ("ppsehr_spark.service.file_mode:annotate", "find spans and tiers in a file of notes, no lake"),
     "protect": ("ppsehr_spark.service.file_mode:protect", "rewrite a file of notes under a policy, no lake"),
     "preview": ("ppsehr_spark.service.preview:main", "show one note with its spans, tiers and reasons"),
@@ -33,6 +34,7 @@ CASCADE = "jobs.cascade:open_cascade"
 _EXAMPLES = """examples:
   ppsehr doctor
   ppsehr run
+  ppsehr refresh --lake /data/lake --source /data/delivery
   ppsehr annotate notes.jsonl --out spans.jsonl
   ppsehr protect notes.jsonl --spans spans.jsonl --policy research --out protected.jsonl
   ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl

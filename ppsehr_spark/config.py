@@ -56,6 +56,7 @@ class IngestSettings:
     source: str = "simulated"
     max_note_chars: int = 300_000
     max_reject_share: float = 0.2
+    max_deleted_share: float = 0.1
 
 
 @dataclass(frozen=True)
