@@ -201,17 +201,13 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
-        may_sound = self.reader.foreign.characters.issuperset(text[at : at + 3])
         least = _LEAST_ODDS - _INSIDE - _TOWARDS_ODDS - _MOST_RIGHT * (not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 7]))
-        found = self.reader.read_ends(text, at, is_foreign_too=may_sound, least=least)
-        sound = max((r.odds for r in found if r.form == "foreign"), default=_SURELY)
-        readings = [
-            (r, weigh_right(text, r.end))
-            for r in found
-            if r.form in ("han", "nick")
-            and text[r.end - 1] not in _PLACE_END
-            and not self._sounds_foreign(text, r, sound)
-        ]
+        found = self.reader.read_ends(text, at, is_foreign_too=False, least=least)
+        found = [r for r in found if r.form in ("han", "nick") and text[r.end - 1] not in _PLACE_END]
+        if not found:
+            return
+        sound = self._weigh_sound(text, at)
+        readings = [(r, weigh_right(text, r.end)) for r in found if not self._sounds_foreign(text, r, sound)]
         if not any(
             r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS or self._is_whole(text, r, _WHOLE_INSIDE)
             for r, right in readings
@@ -227,6 +223,13 @@ class BareNames:
             odds = max(odds, _WHOLE) if self._is_whole(text, r, _WHOLE_INSIDE) else odds
             if odds > _LEAST_ODDS:
                 yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
+
+    def _weigh_sound(self, text: str, at: int) -> float:
+        """The best odds of a name by sound at ``at``."""
+        if not self.reader.foreign.characters.issuperset(text[at : at + 3]):
+            return _SURELY
+        odds = [r.odds for r in self.reader.read_ends(text, at, least=_SURELY) if r.form == "foreign"]
+        return max(odds, default=_SURELY)
 
     def _weigh_before(self, text: str, at: int) -> float:
         """Log-odds of what ends at ``at``, less what words that lie across ``at`` save."""

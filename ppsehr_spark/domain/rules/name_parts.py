@@ -33,6 +33,8 @@ _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
 )
+#: What a mask begins with, and the dot.
+_MARKS = frozenset("某*×○〇□_Xx·")
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _LATIN_FIELD = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
@@ -123,7 +125,8 @@ class NameReader:
         rows = context.lexicon("lexicons/name_labels.tsv")
         self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
-        self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
+        sizes = [(size, frozenset(s for s in stops if len(s) == size)) for size in range(1, 5)]
+        self._stops = {least: tuple(sizes[least - 1 :]) for least in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
@@ -144,6 +147,8 @@ class NameReader:
 
     def read_marked(self, text: str, at: int) -> NameReading | None:
         """A masked or dotted name at ``at``."""
+        if _MARKS.isdisjoint(text[at + 1 : at + WINDOW]):
+            return None
         return self._read_masked(text, at) or self._read_dotted(text, at)
 
     def read_field(self, text: str, at: int, *, is_strict: bool) -> NameReading | None:
@@ -272,7 +277,10 @@ class NameReader:
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
-        return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
+        for size, words in self._stops[least]:
+            if size <= start and text[start - size : start] in words:
+                return True
+        return False
 
     def _rate_left(
         self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False
@@ -356,10 +364,11 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
+        titles = self._titles
+        is_title = text[at:end] in titles or text[at + 1 : end] in titles or text[at + 2 : end] in titles
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
         is_across = _ACROSS_END.match(text, end - 1) is not None
-        odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
+        odds -= _NOT_THE_END * (is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
