@@ -6,6 +6,7 @@ Reference: annotation guideline v1, row NAME; decision 0010.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.
 _LEAST_AT_CLAUSE, _LEAST_INSIDE, _MOST_ACTS = 4.0, 2.0, 4.5
-_NEVER, _SURELY = -99.0, 99.0
+_NEVER, _SURELY, _ROUNDING = -99.0, 99.0, 1e-6
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
 _SPEAKER, _RARE_SPEAKER, _MID_SPEAKER = 4.0, 2.5, 2.0
@@ -152,7 +153,9 @@ class BareNames:
         return is_common and third in FIRST_OF_ACTS and weigh_right(text, at + 3) >= _CLEAR_MARK
 
     def _read_clause(self, text: str, at: int) -> Iterator[FoundName]:
-        readings = self.reader.read_ends(text, at)
+        may_close = not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 1 + WINDOW])
+        least = min(_LEAST_ODDS - _CLAUSE - weigh_left(text, at), _WHOLE_AT_CLAUSE) - _ROUNDING
+        readings = self.reader.read_ends(text, at, least=-math.inf if may_close else least)
         sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
         rated = ((self._rate_clause(text, reading, sound), reading.end) for reading in readings)
         odds, end = max(rated, default=(_NEVER, at))
