@@ -146,16 +146,17 @@ class NameModel:
     def name_costs(self, text: str, at: int, stop: int, *, allows_lone: bool) -> list[tuple[int, float]]:
         """(end, cost) of every Han name at ``at``."""
         longest = self._longest_at(text, at)
-        if longest == _USUAL and not allows_lone:
-            return self._usual_costs(text, at, stop)
+        if longest == _USUAL:
+            return self._usual_costs(text, at, stop, is_lone=allows_lone and not is_hanzi(text, at + 1))
         ends = range(at + 1 if allows_lone else at + 2, min(at + longest, stop) + 1)
         lone = allows_lone and not is_hanzi(text, at + 1), allows_lone and not is_hanzi(text, at + 2)
         costs = [(end, self.name_cost(text, at, end, allows_lone=end - at < 3 and lone[end - at - 1])) for end in ends]
         return [(end, cost) for end, cost in costs if cost < HOPELESS]
 
-    def _usual_costs(self, text: str, at: int, stop: int) -> list[tuple[int, float]]:
+    def _usual_costs(self, text: str, at: int, stop: int, *, is_lone: bool) -> list[tuple[int, float]]:
         """``name_costs`` where a single surname and one or two characters is all there can be: most places."""
-        surname, pair, costs = self._surname.get(text[at], math.inf), text[at : at + 2], []
+        surname, pair = self._surname.get(text[at], math.inf), text[at : at + 2]
+        costs = [(at + 1, surname + _LONE_COST)] if is_lone and at + 1 <= stop else []
         if at + 2 <= stop:
             cost = surname + _LENGTH_COST[1] + self.given_cost(pair[1])
             if pair in self.name_words:

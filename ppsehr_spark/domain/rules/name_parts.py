@@ -89,6 +89,7 @@ _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
 #: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
 _ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
+_FIRST_ACROSS = frozenset("于在自初二三四五六七八九")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
@@ -367,7 +368,7 @@ class NameReader:
         titles = self._titles
         is_title = text[at:end] in titles or text[at + 1 : end] in titles or text[at + 2 : end] in titles
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        is_across = _ACROSS_END.match(text, end - 1) is not None
+        is_across = text[end - 1] in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
         odds -= _NOT_THE_END * (is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
