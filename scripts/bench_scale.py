@@ -1,4 +1,4 @@
-"""``bench.py scale``: simulated notes through ingest, partition, tier, protect and stats, each by spark-submit as jobs do.
+"""``bench.py scale``: simulated notes through ingest, partition, tier, protect and stats, each by a spark-submit.
 
 Knows: which jobs run in which order on which folder. Must not know: what a stage does inside. The simulation is not
 counted. No model is asked and no tagger reads (``partition.tagger=none``): the stages that every note passes.
@@ -92,7 +92,7 @@ def measure_size(options: argparse.Namespace, n_notes: int) -> Point:
 
 
 def add_largest_patient(folder: Path, n_notes: int) -> None:
-    """``n_notes`` further notes of the first patient: the texts of the others, over and over, under ids of their own."""
+    """``n_notes`` further notes of the first patient: the texts of all, over and over, under ids of their own."""
     if n_notes < 1:
         return
     parts = sorted(folder.glob("part-*.jsonl"))

@@ -1,4 +1,4 @@
-"""What a run of the scale bench says: points as tables, the straight line through them, and what it means for a cluster.
+"""What a run of the scale bench says: points as tables, the straight line through them, what it means for a cluster.
 
 Knows: seconds per stage at several sizes. Must not know: how they were measured. A stage costs a fixed part (the start
 of Spark) and a part per note, so a line by least squares; beyond the largest point it is a model and is called one.
@@ -110,7 +110,9 @@ def _tabulate_points(points: Sequence[Point]) -> Grid:
 
 
 def _tabulate_stages(points: Sequence[Point]) -> Grid:
-    rows = [("stage", *(f"{point.n_notes:,} notes" for point in points), "CPU ms per added note", "MiB per 1,000 notes")]
+    rows = [
+        ("stage", *(f"{point.n_notes:,} notes" for point in points), "CPU ms per added note", "MiB per 1,000 notes")
+    ]
     for stage in STAGES:
         line = _fit(points, stage, "cpu_s")
         last = points[-1]
@@ -138,11 +140,11 @@ def _state_model(points: Sequence[Point]) -> Iterator[str]:
     hours = per_note * _BILLION / (CLUSTER_CORES * CLUSTER_SHARE) / 3600
     last = points[-1]
     yield (
-        f"**Model, not measured:** 1,000,000,000 notes need {per_note * _BILLION / 3600:,.0f} core-hours; on {CLUSTER}, "
-        f"{CLUSTER_SHARE:.0%} of their time used, {hours:.1f} hours. {last.asking:.1%} of the notes ask something; "
-        f"{last.tokens / last.n_notes:.1f} estimated prompt tokens per note (equal questions once, no cached prefix "
-        f"taken off) make {last.tokens / last.n_notes * _BILLION / 1e9:,.0f} thousand million tokens. More notes repeat "
-        "more questions, so this is an upper bound."
+        f"**Model, not measured:** 1,000,000,000 notes need {per_note * _BILLION / 3600:,.0f} core-hours; "
+        f"on {CLUSTER}, {CLUSTER_SHARE:.0%} of their time used, {hours:.1f} hours. "
+        f"{last.asking:.1%} of the notes ask something; {last.tokens / last.n_notes:.1f} estimated prompt tokens per note (equal questions once, no cached prefix "
+        f"taken off) make {last.tokens / last.n_notes * _BILLION / 1e9:,.0f} thousand million tokens. More notes "
+        "repeat more questions, so this is an upper bound."
     )
 
 

@@ -12,8 +12,8 @@ _ROOM = Path(__file__).resolve().parents[2] / "ppsehr_spark" / "spark"
 _FILES = sorted(_ROOM.rglob("*.py"))
 #: Called for every row, or the whole frame in one process.
 _NEVER = {
-    "udf", "pandas_udf", "arrow_udf", "udtf", "toPandas", "pandas_api", "toLocalIterator", "rdd", "foreach", "mapInPandas",
-    "applyInPandas",
+    "udf", "pandas_udf", "arrow_udf", "udtf", "toPandas", "pandas_api", "toLocalIterator", "rdd", "foreach",
+    "mapInPandas", "applyInPandas",
 }  # fmt: skip
 _GATHERS = {"collect", "first", "head", "take", "tail", "toArrow"}
 #: What makes few rows of many, or of a table's log.
@@ -56,7 +56,9 @@ def test_no_function_runs_per_row_and_no_table_comes_home(path: Path) -> None:
     assert find_gathered(tree) == []
 
 
-@pytest.mark.parametrize("source", ["F.udf(f)", "frame.toPandas()", "frame.rdd.map(f)", "@pandas_udf('int')\ndef f(): 0"])
+@pytest.mark.parametrize(
+    "source", ["F.udf(f)", "frame.toPandas()", "frame.rdd.map(f)", "@pandas_udf('int')\ndef f(): 0"]
+)
 def test_what_runs_per_row_is_seen(source: str) -> None:
     assert find_forbidden(ast.parse(source))
 

@@ -1,4 +1,4 @@
-"""The scale bench: straight lines, a report without gaps, a patient of many notes, memory and time of a real process."""
+"""The scale bench: straight lines, a report without gaps, a patient of many notes, memory of a real process."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ class NameModel:
         """Cost of ``given`` as the given name of one or two characters."""
         if len(given) == 1:
             return _NEVER_GIVEN if given in self._never else self._given.get(given, self._rare)[2]
-        head, tail = given
+        head, tail = given[0], given[1]
         if tail in self._never or (head in self._never and head not in _MAY_LEAD):
             return _NEVER_GIVEN * 2
         first, last = self._given.get(head, self._rare)[0], self._given.get(tail, self._rare)[1]

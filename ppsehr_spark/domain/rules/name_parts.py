@@ -278,10 +278,10 @@ class NameReader:
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
-        for size, words in self._stops[least]:
-            if size <= start and text[start - size : start] in words:
-                return True
-        return False
+        is_stop = False
+        for size, words in self._stops[least]:  # a generator would cost as much as all four look-ups
+            is_stop = is_stop or (size <= start and text[start - size : start] in words)
+        return is_stop
 
     def _rate_left(
         self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False
