@@ -137,14 +137,16 @@ def _state_model(points: Sequence[Point]) -> Iterator[str]:
     basis = f"{len(points)} points" if all(line.is_fitted for line in lines.values()) else "one point, start included"
     yield f"CPU seconds = {fixed:.0f} + {per_note * 1e3:.2f} ms x notes (least squares per stage, {basis})."
     yield ""
-    hours = per_note * _BILLION / (CLUSTER_CORES * CLUSTER_SHARE) / 3600
-    last = points[-1]
+    last, hours = points[-1], per_note * _BILLION / (CLUSTER_CORES * CLUSTER_SHARE) / 3600
+    tokens = last.tokens / last.n_notes
     yield (
-        f"**Model, not measured:** 1,000,000,000 notes need {per_note * _BILLION / 3600:,.0f} core-hours; "
-        f"on {CLUSTER}, {CLUSTER_SHARE:.0%} of their time used, {hours:.1f} hours. "
-        f"{last.asking:.1%} of the notes ask something; {last.tokens / last.n_notes:.1f} estimated prompt tokens per note (equal questions once, no cached prefix "
-        f"taken off) make {last.tokens / last.n_notes * _BILLION / 1e9:,.0f} thousand million tokens. More notes "
-        "repeat more questions, so this is an upper bound."
+        f"**Model, not measured:** 1,000,000,000 notes need {per_note * _BILLION / 3600:,.0f} core-hours; on {CLUSTER},"
+        f" {CLUSTER_SHARE:.0%} of their time used, {hours:.1f} hours."
+    )
+    yield (
+        f"{last.asking:.1%} of the notes ask something: {tokens:.2f} estimated prompt tokens per note (equal questions "
+        f"once, no cached prefix taken off), {tokens * _BILLION / 1e6:,.0f} million tokens in all. More notes repeat "
+        "more questions, so this is an upper bound."
     )
 
 
