@@ -12,9 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from ppsehr_spark.errors import UsageError
+from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.tables import Lake
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -70,6 +74,20 @@ def test_one_patient_gets_all_further_notes_under_ids_of_their_own(load: Any, tm
     assert {(note["patient_id"], note["encounter_id"]) for note in written} == {("P0", "E0")}
     assert len({note["note_id"] for note in written} | {"N0", "N1", "N2"}) == 10
     assert [note["text"] for note in written] == ["t0", "t1", "t2", "t0", "t1", "t2", "t0"]
+
+
+def test_the_lake_says_how_many_notes_ask_and_whose_they_are(load: Any, tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    asked = [{"segment_key": "s", "start": 0, "end": 1}]
+    notes = [{"note_key": f"n{i}", "patient_key": "a" if i < 3 else "b"} for i in range(4)]
+    rules = [{"note_key": f"n{i}", "segments": asked if i == 0 else []} for i in range(4)]
+    questions = [{"segment_key": "s", "estimated_tokens": 40}]
+    for spec, rows in ((schemas.NOTES, notes), (schemas.RULE_ANNOTATIONS, rules), (schemas.SEGMENTS, questions)):
+        known = [{name: row.get(name) for name in spec.schema.names} for row in rows]
+        nullable = pa.schema([field.with_nullable(True) for field in spec.schema])
+        write_deltalake(lake.table_uri(spec), pa.Table.from_pylist(known, schema=nullable))
+    found = load("bench_scale")._ask_lake(lake)
+    assert found == {"n_notes": 4, "asking": 0.25, "n_segments": 1, "tokens": 40, "largest_patient": 3}
 
 
 def test_a_disk_too_small_is_refused_before_any_work(load: Any, tmp_path: Path) -> None:
