@@ -119,7 +119,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _launch(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> int:
     """Run one stage in its own process and wait; SIGTERM and Ctrl-C reach the stage."""
-    process = subprocess.Popen(_command(stage, run_id, options), env=_environment())
+    return _wait(_command(stage, run_id, options))
+
+
+def _wait(command: Sequence[str]) -> int:
+    process = subprocess.Popen(command, env=_environment())
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return_code = process.wait()
@@ -143,9 +147,36 @@ def _command(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> 
         arguments += ["--set", item]
     if stage.engine != "spark":
         return [sys.executable, job, *arguments]
-    properties = spark_properties(options.profile)
+    return [*_spark_submit(options.profile), job, *arguments]
+
+
+def _spark_submit(profile: str) -> list[str]:
     submit = str(Path(sys.executable).parent / "spark-submit")
-    return [submit, "--properties-file", str(properties), "--load-spark-defaults", job, *arguments]
+    return [submit, "--properties-file", str(spark_properties(profile)), "--load-spark-defaults"]
+
+
+def maintain(argv: Sequence[str]) -> int:
+    """``ppsehr maintain``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("maintain", argv)
+
+
+def erase(argv: Sequence[str]) -> int:
+    """``ppsehr erase``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("erase", argv)
+
+
+def _submit(name: str, argv: Sequence[str]) -> int:
+    """Start a Spark job that is no stage of the main job, with the arguments as they were given."""
+    known = argparse.ArgumentParser(add_help=False)
+    known.add_argument("--profile", default=os.environ.get("PPSEHR_PROFILE", "laptop"))
+    profile = known.parse_known_args(argv)[0].profile
+    try:
+        if {"-h", "--help"} & set(argv):  # no JVM for a help text
+            return subprocess.call([sys.executable, str(_JOBS / f"{name}.py"), *argv], env=_environment())
+        return _wait([*_spark_submit(profile), str(_JOBS / f"{name}.py"), *argv])
+    except PpsehrError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return int(error.exit_code)
 
 
 def spark_properties(profile: str) -> Path:

@@ -18,6 +18,7 @@ from pyspark.sql.types import StructType
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.spark.conflicts import retry_conflicts
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -84,7 +85,8 @@ def _merge(target: DeltaTable, spec: TableSpec, rows: DataFrame, *, is_update: b
     if is_update and compared:
         differs = " OR ".join(f"NOT (t.{name} <=> s.{name})" for name in compared)
         merge = merge.whenMatchedUpdateAll(condition=differs)
-    merge.whenNotMatchedInsertAll().execute()
+    # repeatable by key, so an OPTIMIZE that was faster costs a second try and not the stage
+    retry_conflicts(merge.whenNotMatchedInsertAll().execute, table=spec.full_name)
 
 
 def _written(target: DeltaTable) -> dict[str, int]:

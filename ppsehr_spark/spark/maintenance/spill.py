@@ -1,0 +1,54 @@
+"""Spill folders that killed Spark jobs left behind on this machine.
+
+Knows: ``spark.local.dir`` and the names that Spark gives to folders in it. Must not know: what was spilled (shuffle and
+spill files are encrypted with a key that died with its job: spark.io.encryption in spark-defaults.conf). Executors on
+other hosts clean their own folders with the container they ran in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+_NAMES = ("blockmgr-", "spark-")
+
+
+def list_spill(spark: SparkSession) -> list[Path]:
+    """Folders of other jobs below ``spark.local.dir``, running or not."""
+    own = {Path(str(folder)).resolve() for folder in _own_folders(spark)}
+    roots = (spark.conf.get("spark.local.dir", "") or "").split(",")
+    found = [path for root in roots if root for path in sorted(Path(root).glob("*")) if path.name.startswith(_NAMES)]
+    return [path for path in found if path.is_dir() and not any(_holds(path.resolve(), mine) for mine in own)]
+
+
+def remove_stale_spill(spark: SparkSession, *, hours: float) -> list[str]:
+    """Delete the folders that nobody has touched for so long; returns their names."""
+    border = time.time() - hours * 3600
+    stale = [path for path in list_spill(spark) if _touched(path) < border]
+    for path in stale:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in stale if not path.exists()]
+
+
+def _own_folders(spark: SparkSession) -> Iterator[str]:
+    environment = spark._jvm.org.apache.spark.SparkEnv.get()
+    yield from environment.blockManager().diskBlockManager().localDirsString()
+    yield environment.driverTmpDir().getOrElse(None) if environment.driverTmpDir().isDefined() else ""
+
+
+def _holds(folder: Path, inner: Path) -> bool:
+    return folder == inner or folder in inner.parents
+
+
+def _touched(path: Path) -> float:
+    """Newest change anywhere in a folder, as seconds since 1970; a folder that goes meanwhile counts as new."""
+    try:
+        inside = (entry for folder, _, files in os.walk(path) for entry in (folder, *(f"{folder}/{f}" for f in files)))
+        return max(os.stat(entry).st_mtime for entry in inside)
+    except FileNotFoundError:
+        return time.time()
