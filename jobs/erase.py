@@ -38,7 +38,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", required=True, metavar="FILE", help=one)
     parser.add_argument("--reason", required=True, metavar="CODE", help="code of the reason, for the certificate")
     parser.add_argument("--requested-by", required=True, metavar="NAME", help="role account that asks for it")
-    more = "folder of this machine to search beside the lake (event logs, exported files); may be repeated"
+    more = "folder of this machine to search beside the lake (exported files); may be repeated"
     parser.add_argument("--search", action="append", default=[], metavar="DIR", help=more)
 
 

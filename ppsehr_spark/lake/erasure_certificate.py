@@ -1,10 +1,10 @@
 """The certificate of an erasure, as JSON and in Chinese: what went, from where, what is left and what was looked for.
 
 Knows: the wording. Must not know: how anything was removed; it names no person, no id and no text.
-Reference: 中华人民共和国个人信息保护法 (PIPL, in force since 2021-11-01), Article 47: a handler deletes personal information
-when its purpose is achieved, the storage period has ended, consent is withdrawn or handling breaks law or agreement, and
-a person may ask for it; where the law prescribes a longer storage or deletion is technically hard, handling is limited
-to storage and protection. The latter is why the certificate says what was kept and why.
+Reference: 个人信息保护法 (PIPL, in force since 2021-11-01), Article 47: a handler deletes personal information when
+its purpose is achieved, the storage period has ended, consent is withdrawn or handling breaks law or agreement, and a
+person may ask for it; where the law prescribes a longer storage or deletion is technically hard, handling is limited to
+storage and protection. The latter is why the certificate says what was kept and why.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def render_zh(certificate: Mapping[str, Any], *, sha256: str) -> str:
         sha256: of the JSON file.
     """
     search, learnt = certificate["search"], certificate["learnt_from_them"]
-    looked_for = search["n_looked_for"]
+    n_keys, n_ids, n_texts = (search["n_looked_for"].get(kind, 0) for kind in ("key", "id", "text"))
     lines = [
         "个人信息删除凭证",
         f"编号：{certificate['erasure_id']}",
@@ -119,8 +119,9 @@ def render_zh(certificate: Mapping[str, Any], *, sha256: str) -> str:
         f"  知识库中作为依据被划去的行：{certificate['knowledge_rows_stripped']}",
         "",
         "五、残留检索",
-        f"  检索湖内文件 {search['n_files']} 个（{search['n_bytes']} 字节）、本机其他文件 {search['n_files_elsewhere']} 个",
-        f"  检索字符串：键 {looked_for.get('key', 0)}、来源编号 {looked_for.get('id', 0)}、文本 {looked_for.get('text', 0)}；"
+        f"  检索湖内文件 {search['n_files']} 个（{search['n_bytes']} 字节）",
+        f"  检索本机其他文件 {search['n_files_elsewhere']} 个",
+        f"  检索键 {n_keys} 个、来源编号 {n_ids} 个、文本 {n_texts} 段；"
         f"他人病历亦有而不计者 {search['n_shared']}，过短未检索的编号 {search['n_short_ids']}",
         f"  湖内命中：{len(search['hits'])}；湖外命中：{len(search['hits_elsewhere'])}",
         "",

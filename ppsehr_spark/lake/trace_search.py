@@ -1,7 +1,7 @@
 """Traces of an erased person in files: what to look for, and a search through any file of a lake.
 
-Knows: keys, source ids and pieces of text; Parquet values and raw bytes. Must not know: Spark, tables. A Parquet file is
-searched twice, its values (which compression hides) and its bytes (statistics in the footer stand there in clear).
+Knows: keys, source ids and pieces of text; Parquet values and raw bytes. Must not know: Spark, tables. A Parquet file
+is searched twice, its values (which compression hides) and its bytes (statistics in the footer stand there in clear).
 Findings are counts per kind, never what was found.
 """
 
@@ -27,7 +27,7 @@ MIN_ID_CHARS = 6
 MIN_PIECE_CHARS, MAX_PIECE_CHARS = 12, 60
 MAX_PIECES = 200_000
 _ENDS = re.compile(r"[\r\n。；;！!？?]+")
-_WORD = re.compile(r"[0-9A-Za-z]")
+_KINDS = (re.compile("[0-9]"), re.compile("[A-Za-z]"))
 _CHUNK_BYTES = 1 << 24
 _OVERLAP_CHARS = 512
 
@@ -54,7 +54,7 @@ def cut_pieces(texts: Iterable[str]) -> list[str]:
 
 
 class Searcher:
-    """Finds any of many strings in one pass, ids and keys only where no letter or digit touches them."""
+    """Finds any of many strings in one pass; an id only where it is not part of a longer one."""
 
     def __init__(self, traces: Collection[Trace]) -> None:
         self.traces = sorted(set(traces), key=lambda trace: (trace.text, trace.kind))
@@ -72,7 +72,7 @@ class Searcher:
         found: set[int] = set()
         for start, end, pattern in self._automaton.find_overlapping(text):
             for index in self._patterns[pattern]:
-                if self.traces[index].kind == TEXT or not _is_inside_word(text, start, end):
+                if self.traces[index].kind != ID or not _is_inside_word(text, start, end):
                     found.add(index)
         return found
 
@@ -104,7 +104,7 @@ def _search_bytes(filesystem: fs.FileSystem, path: str, searcher: Searcher) -> s
     found: set[int] = set()
     tail, decoder = "", codecs.getincrementaldecoder("utf-8")("replace")
     with filesystem.open_input_stream(path, compression=None) as raw:
-        stream = gzip.open(raw, "rb") if path.endswith(".gz") else raw
+        stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
         while chunk := bytes(stream.read(_CHUNK_BYTES)):
             text = tail + decoder.decode(chunk)
             found |= searcher.find(text)
@@ -146,5 +146,10 @@ def _strings(array: pa.Array) -> Iterator[str]:
 
 
 def _is_inside_word(text: str, start: int, end: int) -> bool:
-    before, after = text[max(0, start - 1) : start], text[end : end + 1]
-    return bool(_WORD.match(before) or _WORD.match(after))
+    """True where a digit goes on a number or a letter a word; beside any other sign, binary ones too, it is whole."""
+    before = text[start - 1 : start] if start else ""
+    return _goes_on(before, text[start]) or _goes_on(text[end - 1], text[end : end + 1])
+
+
+def _goes_on(one: str, other: str) -> bool:
+    return any(bool(kind.fullmatch(one) and kind.fullmatch(other)) for kind in _KINDS)

@@ -1,8 +1,9 @@
 """An erasure from request to certificate, in steps that are marked when done.
 
 Knows: the order of steps and what each leaves behind. Must not know: how a step is done. Tombstones come first (nobody
-brings the person back meanwhile), then the list of what is theirs, then rows, then history, then the search; a step that
-is marked is not done twice, one that was killed is done again. No stage may run beside an erasure: their snapshots go.
+brings the person back meanwhile), then the list of what is theirs, then rows, then history, then the search; a step
+that is marked is not done twice, one that was killed is done again. No stage may run beside an erasure:
+the versions it has read go.
 
 Crash points: ``erase.after_tombstones``, ``erase.after_plan``, ``erase.after_successor``, ``erase.after_release``,
 ``erase.after_segments``, ``erase.after_rows``, ``erase.after_first_purge``, ``erase.after_purge``,
@@ -63,7 +64,7 @@ from ppsehr_spark.spark.erasure.searching import (
     write_traces,
 )
 from ppsehr_spark.spark.maintenance.rounds import Caretaker
-from ppsehr_spark.spark.maintenance.spill import list_spill, remove_stale_spill
+from ppsehr_spark.spark.maintenance.spill import list_event_logs, list_spill, remove_stale_spill
 
 REJECT = "reject"
 #: Tables that may hold something of a person, besides those whose rows are marked only.
@@ -188,7 +189,7 @@ def _complete(eraser: Eraser, work: ErasureWork) -> Outcome:
         patients = work.read_keys(PATIENT)
         work.mark("release", asdict(withdraw_releases(eraser.lake, eraser.settings, patients, run_id=eraser.run_id)))
     crash_point("erase.after_release")
-    _remove(eraser, work)
+    _remove(eraser, work, plan)
     crash_point("erase.after_rows")
     for spec in PURGED:
         if spec.full_name in plan["versions"] and work.done(f"purge.{spec.full_name}") is None:
@@ -230,8 +231,8 @@ def _read_keys(spark: SparkSession, work: ErasureWork, found: PersonKeys) -> Per
     return PersonKeys(*(spark.read.parquet(work.keys_uri(kind)) for kind in found.by_kind()))
 
 
-def _remove(eraser: Eraser, work: ErasureWork) -> None:
-    """Rows of every table, each table marked when it is done."""
+def _remove(eraser: Eraser, work: ErasureWork, plan: Mapping[str, Any]) -> None:
+    """Rows of every table that has some, each table marked when it is done."""
     spark, lake = eraser.spark, eraser.lake
 
     def once(step: str, action: Any) -> None:
@@ -239,9 +240,12 @@ def _remove(eraser: Eraser, work: ErasureWork) -> None:
             action()
             work.mark(f"rows.{step}")
 
-    once("units", lambda: strip_units(spark, lake, spark.read.parquet(work.keys_uri(SEGMENT))))
+    if plan["segments"]["removed"]:
+        once("units", lambda: strip_units(spark, lake, spark.read.parquet(work.keys_uri(SEGMENT))))
     for name, (column, kind) in REMOVED.items():
         spec = TABLES[name]
+        if not plan["rows"].get(name):
+            continue
         if spec.engine == "spark":
             frame = spark.read.parquet(work.keys_uri(kind))
             once(name, lambda spec=spec, column=column, frame=frame: delete_rows(spark, lake, spec, column, frame))
@@ -250,7 +254,8 @@ def _remove(eraser: Eraser, work: ErasureWork) -> None:
             once(name, lambda spec=spec, column=column, keys=keys: remove_rows(lake, spec, column, keys))
         crash_point(f"erase.after_{spec.name}")
     rejects = spark.read.parquet(work.keys_uri(REJECT))
-    once("rejects", lambda: delete_rows(spark, lake, schemas.REJECTS, "reject_key", rejects))
+    if plan["rows"][schemas.REJECTS.full_name]:
+        once("rejects", lambda: delete_rows(spark, lake, schemas.REJECTS, "reject_key", rejects))
     once("sketches", lambda: remove_sketches(lake))
     once("knowledge", lambda: forget_evidence(lake, set(work.read_keys(NOTE).to_pylist())))
 
@@ -279,7 +284,7 @@ def _certify(eraser: Eraser, work: ErasureWork, order: ErasureOrder, plan: Mappi
 
 
 def _search(eraser: Eraser, work: ErasureWork, n_short_ids: int) -> dict[str, Any]:
-    folders = [*list_spill(eraser.spark), *eraser.elsewhere]
+    folders = [*list_spill(eraser.spark), *list_event_logs(eraser.spark), *eraser.elsewhere]
     report = asdict(search_lake(eraser.spark, work, elsewhere=folders, n_short_ids=n_short_ids))
     if report["hits"]:
         hint = "something of the persons still lies in the lake; see that no stage runs, then run erase again"

@@ -73,7 +73,8 @@ def purge_history(caretaker: Caretaker, spec: TableSpec) -> dict[str, object]:
     """
     lake = caretaker.lake
     before = set(list_data_files(lake, spec))
-    caretaker.purge(spec)
+    if spec.has_deletion_vectors:
+        caretaker.purge(spec)
     caretaker.vacuum(spec, retention_hours=0)
     version = caretaker.checkpoint(spec)
     entries = prune_log(lake, spec, keep_version=version)

@@ -23,6 +23,7 @@ from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.errors import InputError, QualityGateError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.erasures import drop_erased, read_tombstones
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
@@ -100,9 +101,12 @@ def ingest_source(
             ``ingest.max_reject_share``; rejects are written, tables are left as they were.
     """
     files = list_source(mapping, root)
+    erased = read_tombstones(lake)
     order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
     landed = [
-        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
+        _land(
+            spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings, erased
+        )
         for position in order
         if any(f.group == position for f in files)
     ]
@@ -111,7 +115,7 @@ def ingest_source(
         crash_point("ingest.after_rejects")
         _check_reject_share(landed, settings.ingest.max_reject_share)
         for group in landed:
-            for name, value in _store(spark, lake, group).items():
+            for name, value in _store(spark, lake, group, has_erased=bool(erased)).items():
                 counts[f"{group.table}_{name}"] = counts.get(f"{group.table}_{name}", 0) + value
             crash_point(f"ingest.after_{group.table}")
     finally:
@@ -130,7 +134,14 @@ class _Landed:
     repeated: DataFrame
 
 
-def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source: str, settings: Settings) -> _Landed:
+def _land(
+    spark: SparkSession,
+    files: list[SourceFile],
+    group: FileGroup,
+    source: str,
+    settings: Settings,
+    erased: frozenset[str],
+) -> _Landed:
     """Typed rows and rejects of a group in one frame, read once; one task reads one file."""
     schema = pa.schema(
         [*(f.with_nullable(True) for f in _TARGETS[group.table].schema if f.name != "run_id"), *_LANDING_FIELDS]
@@ -144,7 +155,8 @@ def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source
         for batch in batches:
             for uri, relative in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 converter = Converter(group, source, key, limit, relative)
-                yield from _batches(_read_file(uri, converter), schema)
+                rows = drop_erased(_read_file(uri, converter), key=key, tombstones=erased)
+                yield from _batches(rows, schema)
 
     rows = map_batches(listed.repartition(len(files)), read, schema).persist(StorageLevel.DISK_ONLY)
     return _Landed(group.table, rows, *_split_repeated(rows.where("_reason IS NULL"), _TARGETS[group.table].keys[0]))
@@ -177,8 +189,10 @@ def _batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.R
         yield pa.RecordBatch.from_pylist(held, schema=schema)
 
 
-def _store(spark: SparkSession, lake: Lake, landed: _Landed) -> dict[str, int]:
+def _store(spark: SparkSession, lake: Lake, landed: _Landed, *, has_erased: bool) -> dict[str, int]:
     rows = _add_context(spark, lake, landed.first) if landed.table == "notes" else landed.first
+    if has_erased and landed.table == "gold":  # gold names no patient: it follows its note
+        rows = rows.join(read_table(spark, lake, schemas.NOTES).select("note_key"), "note_key", "left_semi")
     describe(spark, f"ingest: merge {landed.table}")
     return merge_rows(spark, lake, _TARGETS[landed.table], rows)
 

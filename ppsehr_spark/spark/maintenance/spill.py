@@ -1,4 +1,4 @@
-"""Spill folders that killed Spark jobs left behind on this machine.
+"""What Spark jobs leave on this machine beside the lake: spill folders of killed ones, and event logs.
 
 Knows: ``spark.local.dir`` and the names that Spark gives to folders in it. Must not know: what was spilled (shuffle and
 spill files are encrypted with a key that died with its job: spark.io.encryption in spark-defaults.conf). Executors on
@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
@@ -33,6 +34,14 @@ def remove_stale_spill(spark: SparkSession, *, hours: float) -> list[str]:
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in stale if not path.exists()]
+
+
+def list_event_logs(spark: SparkSession) -> list[Path]:
+    """The folder with event logs, where they are kept on this machine."""
+    if spark.conf.get("spark.eventLog.enabled", "false") != "true":
+        return []
+    folder = urlsplit(spark.conf.get("spark.eventLog.dir", "") or "")
+    return [Path(folder.path)] if folder.scheme in ("", "file") and Path(folder.path).is_dir() else []
 
 
 def _own_folders(spark: SparkSession) -> Iterator[str]:
