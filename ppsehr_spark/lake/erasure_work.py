@@ -73,6 +73,13 @@ class ErasureWork:
         text = read_text(self.place, f"{step}.json")
         return None if text is None else dict(json.loads(text))
 
+    def unmark(self, *prefixes: str) -> None:
+        """Forget that steps are done, so that the next run does them again."""
+        place = self.place
+        for info in place.filesystem.get_file_info(fs.FileSelector(place.path)):
+            if info.base_name.startswith(prefixes) and info.base_name.endswith(".json"):
+                place.filesystem.delete_file(info.path)
+
     def remove(self) -> None:
         """Delete the folder: the last step."""
         place = self.place

@@ -21,7 +21,7 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import run_job
 
 ERASED, OTHERS = "HZ0000101", ("HZ0000102", "HZ0000103")
-SHARED = "午后温静出现咳嗽。"
+SHARED = "午后温静出现咳嗽咳痰伴活动后气促乏力未见明显好转。"
 OWN = (
     "姓名：欧阳金丝雀,女,33岁,电话13900001234,住上海市徐汇区金丝雀路77号3幢502室。",
     "午后温静出现胸闷伴右侧腰背部酸胀不适。",

@@ -67,6 +67,8 @@ from ppsehr_spark.spark.maintenance.rounds import Caretaker
 from ppsehr_spark.spark.maintenance.spill import list_event_logs, list_spill, remove_stale_spill
 
 REJECT = "reject"
+#: Mark of an erasure whose search found something.
+AGAIN = "again"
 #: Tables that may hold something of a person, besides those whose rows are marked only.
 PURGED: tuple[TableSpec, ...] = (
     *(spec for spec in TABLES.values() if spec.zone == "phi"),
@@ -244,7 +246,7 @@ def _remove(eraser: Eraser, work: ErasureWork, plan: Mapping[str, Any]) -> None:
         once("units", lambda: strip_units(spark, lake, spark.read.parquet(work.keys_uri(SEGMENT))))
     for name, (column, kind) in REMOVED.items():
         spec = TABLES[name]
-        if not plan["rows"].get(name):
+        if not plan["rows"].get(name) and work.done(AGAIN) is None:
             continue
         if spec.engine == "spark":
             frame = spark.read.parquet(work.keys_uri(kind))
@@ -289,6 +291,8 @@ def _search(eraser: Eraser, work: ErasureWork, n_short_ids: int) -> dict[str, An
     if report["hits"]:
         hint = "something of the persons still lies in the lake; see that no stage runs, then run erase again"
         first = min(report["hits"]).split("/")[:2]
+        work.mark(AGAIN)  # somebody wrote meanwhile: the next run looks into every table once more
+        work.unmark("rows.", "purge.")
         raise QualityGateError("ERASURE_INCOMPLETE", files=len(report["hits"]), first=".".join(first), hint=hint)
     work.mark("search", report)
     return report
