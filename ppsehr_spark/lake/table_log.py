@@ -8,10 +8,12 @@ a table must stay readable, and nothing at or after the checkpoint before it is 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from pyarrow import fs
 
@@ -57,11 +59,15 @@ def read_log(lake: Lake, spec: TableSpec) -> TableLog:
     checkpoints: set[int] = set()
     entries: dict[str, int] = {}
     for info in place.filesystem.get_file_info(fs.FileSelector(place.path, allow_not_found=True)):
-        match = _ENTRY.fullmatch(info.base_name)
+        name = info.base_name
+        is_checksum = name.startswith(".") and name.endswith(".crc")  # Hadoop's own, beside each file on a local disk
+        match = _ENTRY.fullmatch(name[1:-4] if is_checksum else name)
         if match is None or info.type != fs.FileType.File:
             continue
         version = int(match[1])
         entries[info.path] = version
+        if is_checksum:
+            continue
         if match[2] == "json":
             commits[version] = info.mtime or datetime.now(UTC)
         if match[3] or match[4]:
@@ -91,6 +97,21 @@ def prune_log(lake: Lake, spec: TableSpec, *, keep_version: int) -> list[str]:
     for path in gone:
         _delete(place, path, spec)
     return [path.rsplit("/", 1)[-1] for path in gone]
+
+
+def read_commits(lake: Lake, spec: TableSpec, *, until: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Version and commitInfo of each commit up to ``until``, newest first.
+
+    Read from the files themselves: ``DeltaTable.history`` counts down from the version of its snapshot, which mislabels
+    every commit as soon as a newer one is there.
+    """
+    place = locate(lake, f"{spec.path}/{_LOG}")
+    for version in sorted(read_log(lake, spec).commits, reverse=True):
+        if version <= until:
+            with place.filesystem.open_input_stream(f"{place.path}/{version:020d}.json") as stream:
+                lines = bytes(stream.read()).splitlines()
+            told = (json.loads(line).get("commitInfo") for line in lines if b"commitInfo" in line)
+            yield version, next((info for info in told if info), {})
 
 
 def list_data_files(lake: Lake, spec: TableSpec) -> dict[str, int]:

@@ -20,6 +20,7 @@ from ppsehr_spark.errors import ConfigurationError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import append_entry, verify_chain
 from ppsehr_spark.lake.maintenance import TablePlan, plan_tables
+from ppsehr_spark.lake.row_versions import row_versions
 from ppsehr_spark.lake.table_care import compact_table
 from ppsehr_spark.lake.table_log import read_log
 from ppsehr_spark.lake.tables import Lake
@@ -225,7 +226,11 @@ def test_old_versions_go_and_the_feed_of_a_late_reader_stays(spark: Any, worked:
     worked.append(schemas.RUNS, _run_row("partition", {spec.full_name: newest}))
     plans = [plan for plan in plan_tables(worked, EAGER, now=later) if plan.table == spec.full_name]
     assert plans[0].held_back_by == ""
+    held = row_versions(worked, {spec.full_name: newest})
+    assert held[spec.full_name] < newest, "the rows are older than the last compaction"
     counts = maintain_tables(caretaker, plans, target_mib=1)
+    assert row_versions(worked, {spec.full_name: worked.version(spec)}) == held, "no new question to the ledger"
+    assert str(held[spec.full_name]) not in {str(v) for v in read_log(worked, spec).commits}, "its commit is gone"
     assert counts["log_entries_removed"] > 0
     assert (read_log(worked, spec).oldest or 0) > read
     assert DeltaTable(worked.table_uri(spec)).version() >= (newest or 0)

@@ -22,7 +22,8 @@ from ppsehr_spark.lake.erasures import (
     name_erasure,
     read_tombstones,
 )
-from ppsehr_spark.lake.table_care import checkpoint_table
+from ppsehr_spark.lake.row_versions import row_versions
+from ppsehr_spark.lake.table_care import checkpoint_table, compact_table, vacuum_table
 from ppsehr_spark.lake.table_log import prune_log, read_log
 from ppsehr_spark.lake.tables import Lake
 
@@ -92,3 +93,19 @@ def test_log_entries_go_up_to_the_checkpoint_before_the_version_to_keep(lake: La
     assert DeltaTable(lake.table_uri(spec), version=5).count() == 5
     assert not lake.append(spec, lake.read(spec), app_id="a0", app_version=1), "transactions live on in the checkpoint"
     assert lake.read(spec).num_rows == 8
+
+
+def test_a_compaction_is_no_new_version_of_the_rows(lake: Lake) -> None:
+    spec = schemas.LAKE_INFO
+    for number in range(3):
+        row = pa.Table.from_pylist([{"name": f"n{number}", "value": "v"}], schema=spec.schema)
+        lake.append(spec, row, app_id=f"a{number}", app_version=1)
+    written = lake.version(spec)
+    compact_table(lake, spec, target_bytes=1 << 27)
+    vacuum_table(lake, spec, retention_hours=0)
+    now = lake.version(spec)
+    assert row_versions(lake, {spec.full_name: now, "phi.notes": None}) == {spec.full_name: written, "phi.notes": None}
+    lake.append(spec, pa.Table.from_pylist([{"name": "n9", "value": "v"}], schema=spec.schema))
+    newest = lake.version(spec)
+    assert row_versions(lake, {spec.full_name: newest}) == {spec.full_name: newest}
+    assert row_versions(lake, {spec.full_name: now}) == {spec.full_name: written}, "a pinned version is what it was"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
+from ppsehr_spark.lake.row_versions import find_row_version, note_rows
 from ppsehr_spark.lake.table_log import read_log
 from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.tables import Lake
@@ -21,6 +22,7 @@ from ppsehr_spark.spark.session import describe
 #: VACUUM lists folders in as many tasks as this says, 10,000 by default: two minutes for a table of four files.
 _LISTING = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
 _RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _LARGEST, _SMALLEST = "spark.databricks.delta.optimize.maxFileSize", "spark.databricks.delta.optimize.minFileSize"
 
 
@@ -31,7 +33,7 @@ def compact_jvm_table(spark: SparkSession, lake: Lake, spec: TableSpec, *, targe
         InfrastructureError: ``COMMIT_CONTENTION``.
     """
     describe(spark, f"maintain: compact {spec.full_name}")
-    sizes = {_LARGEST: str(target_bytes), _SMALLEST: str(target_bytes // 2)}
+    sizes = {_LARGEST: str(target_bytes), _SMALLEST: str(target_bytes // 2), **_note(lake, spec)}
     with session_settings(spark, sizes):
         rows = retry_conflicts(lambda: _table(spark, lake, spec).optimize().executeCompaction(), table=spec.full_name)
     return int(rows.select("metrics.numFilesRemoved").first()[0])
@@ -45,7 +47,8 @@ def purge_jvm_table(spark: SparkSession, lake: Lake, spec: TableSpec) -> int:
     """
     describe(spark, f"maintain: purge {spec.full_name}")
     command = f"REORG TABLE delta.`{lake.table_uri(spec)}` APPLY (PURGE)"
-    rows = retry_conflicts(lambda: spark.sql(command), table=spec.full_name)
+    with session_settings(spark, _note(lake, spec)):
+        rows = retry_conflicts(lambda: spark.sql(command), table=spec.full_name)
     return int(rows.select("metrics.numFilesRemoved").first()[0])
 
 
@@ -53,7 +56,7 @@ def vacuum_jvm_table(spark: SparkSession, lake: Lake, spec: TableSpec, *, retent
     """Delete files that no version of the last ``retention_hours`` holds, change files included."""
     describe(spark, f"maintain: vacuum {spec.full_name}")
     parallelism = str(max(2, spark.sparkContext.defaultParallelism))
-    with session_settings(spark, {_RETENTION_CHECK: "false", _LISTING: parallelism}):
+    with session_settings(spark, {_RETENTION_CHECK: "false", _LISTING: parallelism, **_note(lake, spec)}):
         spark.sql(f"VACUUM delta.`{lake.table_uri(spec)}` RETAIN {retention_hours} HOURS")
 
 
@@ -76,6 +79,12 @@ def session_settings(spark: SparkSession, values: Mapping[str, str]) -> Iterator
     finally:
         for name, old in before.items():
             spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+
+
+def _note(lake: Lake, spec: TableSpec) -> dict[str, str]:
+    """The metadata of a commit that changes no row."""
+    version = lake.version(spec)
+    return {} if version is None else {_METADATA: note_rows(find_row_version(lake, spec, version=version))}
 
 
 def _table(spark: SparkSession, lake: Lake, spec: TableSpec) -> DeltaTable:
