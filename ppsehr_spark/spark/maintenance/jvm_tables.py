@@ -21,6 +21,8 @@ from ppsehr_spark.spark.session import describe
 
 #: VACUUM lists folders in as many tasks as this says, 10,000 by default: two minutes for a table of four files.
 _LISTING = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
+#: On by default except on object stores; its last commit is one without any row or statistics, worth standing last.
+_VACUUM_COMMITS = "spark.databricks.delta.vacuum.logging.enabled"
 _RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _LARGEST, _SMALLEST = "spark.databricks.delta.optimize.maxFileSize", "spark.databricks.delta.optimize.minFileSize"
@@ -56,7 +58,8 @@ def vacuum_jvm_table(spark: SparkSession, lake: Lake, spec: TableSpec, *, retent
     """Delete files that no version of the last ``retention_hours`` holds, change files included."""
     describe(spark, f"maintain: vacuum {spec.full_name}")
     parallelism = str(max(2, spark.sparkContext.defaultParallelism))
-    with session_settings(spark, {_RETENTION_CHECK: "false", _LISTING: parallelism, **_note(lake, spec)}):
+    settings = {_RETENTION_CHECK: "false", _LISTING: parallelism, _VACUUM_COMMITS: "true", **_note(lake, spec)}
+    with session_settings(spark, settings):
         spark.sql(f"VACUUM delta.`{lake.table_uri(spec)}` RETAIN {retention_hours} HOURS")
 
 
