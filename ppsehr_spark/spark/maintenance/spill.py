@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,11 @@ _NAMES = ("blockmgr-", "spark-")
 
 def list_spill(spark: SparkSession) -> list[Path]:
     """Folders of other jobs below ``spark.local.dir``, running or not."""
-    own = {Path(str(folder)).resolve() for folder in _own_folders(spark)}
-    roots = (spark.conf.get("spark.local.dir", "") or "").split(",")
-    found = [path for root in roots if root for path in sorted(Path(root).glob("*")) if path.name.startswith(_NAMES)]
+    own = {Path(folder).resolve() for folder in _own_folders(spark)}
+    # where this session's own block folders lie: a cluster manager may have overridden spark.local.dir
+    shared = Path(tempfile.gettempdir()).resolve()  # others' Spark may lie there: it is none of ours
+    roots = sorted({folder.parent for folder in own if folder.name.startswith(_NAMES)} - {shared})
+    found = [path for root in roots for path in sorted(root.glob("*")) if path.name.startswith(_NAMES)]
     return [path for path in found if path.is_dir() and not any(_holds(path.resolve(), mine) for mine in own)]
 
 
@@ -46,8 +49,9 @@ def list_event_logs(spark: SparkSession) -> list[Path]:
 
 def _own_folders(spark: SparkSession) -> Iterator[str]:
     environment = spark._jvm.org.apache.spark.SparkEnv.get()
-    yield from environment.blockManager().diskBlockManager().localDirsString()
-    yield environment.driverTmpDir().getOrElse(None) if environment.driverTmpDir().isDefined() else ""
+    yield from map(str, environment.blockManager().diskBlockManager().localDirsString())
+    if environment.driverTmpDir().isDefined():
+        yield str(environment.driverTmpDir().get())
 
 
 def _holds(folder: Path, inner: Path) -> bool:
