@@ -168,7 +168,8 @@ class NameModel:
         cost = math.inf
         if text[start + 1] == "氏":
             is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
-            return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
+            given = text[start + 2 : end]
+            return _MIDDLE_COST + self.given_cost(given) + _DOUBTFUL * (given in self.words) if is_whole else cost
         if size == 5 and text[start : start + 2] in self._japanese:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost

@@ -49,6 +49,8 @@ _TAKES_GIVEN = ("kin", "kin1", "named")
 #: What prolongs a cue (``审核者``, ``记录单``, ``麻醉史``) before it is a surname alone.
 _ENDS_CUE = frozenset("者单史员")
 _MOST_RIGHT = 4.5
+#: A sex and an age behind the name of a patient say more, whatever word the name is (``患者连城,男,59岁``).
+_PATIENTS, _PATIENT_RIGHT = frozenset(["kin", "role"]), 8.5
 #: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
 _LEAST_ODDS = -2.2
 _FAINT = -2.5
@@ -88,9 +90,12 @@ class NameRater:
 
     def rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
         """A reading with its prior and with what stands to its right."""
-        is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        is_function = (
+            reading.form not in ("han", "unknown") and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        )
         right = weigh_right(text, reading.end)
-        odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
+        is_patient = rule in _PATIENTS and reading.form in ("han", "given") and prior > _FAINT
+        odds = reading.odds + prior + min(right, _PATIENT_RIGHT if is_patient else _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
         if (
             is_adverb
@@ -100,7 +105,8 @@ class NameRater:
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
         if (rule in ("role", "after_label") or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
-                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
+                reading.form == "lone"
+                and text[reading.end : reading.end + 1] in ("\n/。" if is_function else "\n| /。;")
             )
         is_preposition = text[reading.start] in HARDLY_SURNAMES or (
             text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded
