@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("ppsehr_spark.service.review:main", "draw a sample for people to read; bound the notes that leak"),
     "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
+    "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
+    "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -42,6 +44,8 @@ _EXAMPLES = """examples:
   ppsehr preview --note note.txt --html note.html
   ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
   ppsehr evolve --lake .state/lake --gold tests/data/gold
+  ppsehr maintain --lake .state/lake --dry-run
+  ppsehr erase --lake .state/lake --patients persons.txt --reason PIPL-47-3 --requested-by dpo.chen
   ppsehr conf check
 every subcommand has its own --help"""
 

@@ -197,6 +197,23 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True)
+class MaintainSettings:
+    """Compaction, purge, retention. Sizes are MiB, times hours, shares 0 to 1.
+
+    ``retention_hours`` must exceed ``feed_lag_hours``; ``late_consumer`` says what a table does whose change feed
+    somebody still has to read: ``keep`` its history, or ``refuse`` to run.
+    """
+
+    target_file_mib: int = 128
+    min_small_files: int = 16
+    max_deleted_share: float = 0.1
+    retention_hours: int = 168
+    feed_lag_hours: int = 48
+    late_consumer: str = "keep"
+    spill_hours: int = 24
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run may depend on. Two runs with one ``conf_hash`` treat equal input equally.
 
@@ -221,6 +238,7 @@ class Settings:
     cost: CostSettings = CostSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    maintain: MaintainSettings = MaintainSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

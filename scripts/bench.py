@@ -1,6 +1,6 @@
 """Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``),
-what is lost because it is not shown everything (``loss``), how much the changes of a night touch (``refresh``), and what
-the stages take at size (``scale``).
+what is lost because it is not shown everything (``loss``), how much the changes of a night touch (``refresh``), and
+what the stages take at size (``scale``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and

@@ -51,6 +51,9 @@ SELECT * FROM delta_scan('${lake}/release/notes');
 CREATE OR REPLACE VIEW release.releases AS
 SELECT * FROM delta_scan('${lake}/release/releases');
 
+CREATE OR REPLACE VIEW control.erasures AS
+SELECT * FROM delta_scan('${lake}/control/erasures');
+
 CREATE OR REPLACE VIEW control.runs AS
 SELECT * FROM delta_scan('${lake}/control/runs');
 

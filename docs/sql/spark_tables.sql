@@ -295,6 +295,29 @@ TBLPROPERTIES (
   'ppsehr.schemaVersion' = '3'
 );
 
+CREATE TABLE IF NOT EXISTS control.erasures (
+  `erasure_id` STRING NOT NULL COMMENT 'keyed hash of the persons, and the occasion',
+  `kind` STRING NOT NULL COMMENT 'tombstone (one per person) or certificate (one per erasure)',
+  `person_hash` STRING NOT NULL COMMENT 'keyed hash of the patient key; empty on a certificate',
+  `reason` STRING COMMENT 'code of the reason',
+  `requested_by` STRING COMMENT 'role account that asked for it',
+  `at` TIMESTAMP COMMENT 'when',
+  `rows_removed` STRING COMMENT 'rows removed per table, as JSON',
+  `versions` STRING COMMENT 'table versions before and after, as JSON',
+  `learnt` STRING COMMENT 'models, statistics and releases that learnt from them, as JSON',
+  `certificate` STRING COMMENT 'path of the certificate below the lake root',
+  `certificate_hash` STRING COMMENT 'SHA-256 of the certificate\'s JSON file',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记'
+LOCATION '${lake}/control/erasures'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'erasure_id,kind',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '3'
+);
+
 CREATE TABLE IF NOT EXISTS control.runs (
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row',
   `stage` STRING NOT NULL COMMENT 'job name',

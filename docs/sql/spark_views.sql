@@ -51,6 +51,9 @@ SELECT * FROM delta.`${lake}/release/notes`;
 CREATE OR REPLACE VIEW release.releases COMMENT 'one row per table each time a release became current, with its gates | 发布目录' AS
 SELECT * FROM delta.`${lake}/release/releases`;
 
+CREATE OR REPLACE VIEW control.erasures COMMENT 'who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记' AS
+SELECT * FROM delta.`${lake}/control/erasures`;
+
 CREATE OR REPLACE VIEW control.runs COMMENT 'one row per stage run that ended, well or not | 运行记录' AS
 SELECT * FROM delta.`${lake}/control/runs`;
 

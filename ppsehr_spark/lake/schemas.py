@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ppsehr_spark.lake import control_schemas, knowledge_schemas, statistics_schemas, synthesis_schemas
 from ppsehr_spark.lake.control_schemas import AUDIT_LOG as AUDIT_LOG
+from ppsehr_spark.lake.control_schemas import ERASURES as ERASURES
 from ppsehr_spark.lake.control_schemas import LAKE_INFO as LAKE_INFO
 from ppsehr_spark.lake.control_schemas import PRIVACY_LEDGER as PRIVACY_LEDGER
 from ppsehr_spark.lake.control_schemas import RUNS as RUNS
