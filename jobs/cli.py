@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ppsehr_spark.service.evaluation:main", "score predicted spans against gold"),
     "review": ("ppsehr_spark.service.review:main", "draw a sample for people to read; bound the notes that leak"),
     "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
+    "replay": ("jobs.annotate:replay", "ask again about segments that were given up (dead letters)"),
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
@@ -39,6 +40,7 @@ _EXAMPLES = """examples:
   ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv
   ppsehr preview --note note.txt --html note.html
   ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
+  ppsehr replay --lake .state/lake --error-code UNIT_TIMEOUT
   ppsehr evolve --lake .state/lake --gold tests/data/gold
   ppsehr conf check
 every subcommand has its own --help"""

@@ -63,6 +63,9 @@ SELECT * FROM delta_scan('${lake}/control/privacy_ledger');
 CREATE OR REPLACE VIEW control.lake_info AS
 SELECT * FROM delta_scan('${lake}/control/lake_info');
 
+CREATE OR REPLACE VIEW control.unit_claims AS
+SELECT * FROM delta_scan('${lake}/control/unit_claims');
+
 CREATE OR REPLACE VIEW phi.knowledge AS
 SELECT * FROM delta_scan('${lake}/phi/knowledge');
 

@@ -179,17 +179,19 @@ TBLPROPERTIES (
 );
 
 CREATE TABLE IF NOT EXISTS phi.dead_letters (
+  `sequence` BIGINT NOT NULL COMMENT 'number of the commit; the highest one of a segment counts',
   `segment_key` STRING NOT NULL COMMENT 'HMAC over everything the model sees',
   `unit_id` STRING NOT NULL COMMENT 'work unit, hash of its segment keys',
+  `is_replay` BOOLEAN COMMENT 'true where the segment was opened again, false where it was given up',
   `error_code` STRING COMMENT 'reason code',
   `attempts` INT COMMENT 'how often it was tried',
   `engine` STRING COMMENT 'engine name',
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
 ) USING delta
-COMMENT 'segments given up, keys and error class only | 死信'
+COMMENT 'segments given up, keys and error class only, and when they were opened again | 死信'
 LOCATION '${lake}/phi/dead_letters'
 TBLPROPERTIES (
-  'delta.dataSkippingStatsColumns' = 'segment_key,run_id',
+  'delta.dataSkippingStatsColumns' = 'sequence,segment_key',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '3'
@@ -376,6 +378,23 @@ COMMENT 'schema version and identity-key fingerprint of the lake | 数据湖信�
 LOCATION '${lake}/control/lake_info'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'name',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '3'
+);
+
+CREATE TABLE IF NOT EXISTS control.unit_claims (
+  `sequence` BIGINT NOT NULL COMMENT 'number of the commit; the highest one of an owner counts',
+  `owner` STRING COMMENT 'one driver process: hash of its host, process number and start time',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row',
+  `unit_ids` ARRAY<STRING> COMMENT 'all units that it holds now; none when it has left',
+  `claimed_at` TIMESTAMP COMMENT 'when, by the clock of the owner',
+  `expires_at` TIMESTAMP COMMENT 'when others may take over; never earlier than in a row before'
+) USING delta
+COMMENT 'which driver works on which units, and until when | 工作单元租约'
+LOCATION '${lake}/control/unit_claims'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'sequence,owner,expires_at',
   'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '3'

@@ -57,10 +57,13 @@ def test_failure_is_retried_then_halved_down_to_the_bad_segment() -> None:
         task = dispatch.take(1)
         assert task is not None
         if "u5" in task.segment_keys:
-            letters += dispatch.fail(task, error_code="ENGINE_FAILED")
+            dispatch.fail(task, error_code="ENGINE_FAILED")
         else:
             done += task.segment_keys
             dispatch.finish(task, spent_tokens=1, open_keys=[])
+        letters += dispatch.take_letters()
+    dispatch.settle()
+    letters += dispatch.take_letters()
     assert sorted(done) == [f"u{i}" for i in range(8) if i != 5]
     assert [(x.segment_key, x.attempts, x.error_code) for x in letters] == [("u5", 2, "ENGINE_FAILED")]
 
@@ -99,11 +102,13 @@ def test_it_ends_within_the_budget_and_loses_no_segment(
             running.append(task)
         task = running.pop(chance.randrange(len(running)))
         if chance.random() < 0.2:
-            done += [letter.segment_key for letter in dispatch.fail(task, error_code="X")]
+            dispatch.fail(task, error_code="X")
             continue
         n_answered = min(len(task.segment_keys), task.token_limit // 10)
         done += task.segment_keys[:n_answered]
         dispatch.finish(task, spent_tokens=n_answered * 10, open_keys=task.segment_keys[n_answered:])
+    dispatch._suspected, given_up = [], [*dispatch._suspected, *dispatch.take_letters()]
+    done += [letter.segment_key for letter in given_up]
     assert dispatch.is_done and not running
     assert dispatch.spent_tokens <= budget
     assert sorted([*done, *dispatch.open_keys]) == sorted(key for task in tasks for key in task.segment_keys)
