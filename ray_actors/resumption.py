@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ppsehr_spark.config import Settings
-from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.dead_letters import read_dead
+from ppsehr_spark.lake.schemas import RUNS, UNIT_CLAIMS
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.lake.unit_claims import read_leases
 from ray_actors.unit_store import open_tasks
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def describe_open(lake: Lake, settings: Settings) -> dict[str, int]:
     """Open units and segments with the tokens of their prompts by estimate, units under a lease, segments given up."""
     tasks = open_tasks(lake, settings.files)
-    claims = lake.open(schemas.UNIT_CLAIMS)
+    claims = lake.open(UNIT_CLAIMS)
     leases = read_leases(lake, claims, since=datetime.now(UTC)) if claims is not None else []
     return {
         "open_units": len(tasks),
@@ -42,10 +42,8 @@ def describe_open(lake: Lake, settings: Settings) -> dict[str, int]:
 
 def unfinished_run_id(lake: Lake) -> str:
     """Id of the last run that claimed units and has no record of its end; ``""`` when there is none."""
-    ended = {
-        row["run_id"] for row in lake.read(schemas.RUNS, ["run_id", "stage"]).to_pylist() if row["stage"] == "annotate"
-    }
-    claims = lake.read(schemas.UNIT_CLAIMS, ["sequence", "run_id"]).sort_by("sequence").to_pylist()
+    ended = {row["run_id"] for row in lake.read(RUNS, ["run_id", "stage"]).to_pylist() if row["stage"] == "annotate"}
+    claims = lake.read(UNIT_CLAIMS, ["sequence", "run_id"]).sort_by("sequence").to_pylist()
     return next((row["run_id"] for row in reversed(claims) if row["run_id"] not in ended), "")
 
 

@@ -1,0 +1,215 @@
+"""Whatever breaks while units are annotated, the answers end as those of a run that nothing disturbed: none lost, none
+twice. Every case is compared by content; what is repeated is counted.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from jobs.annotate import replay
+from ppsehr_spark.errors import ExitCode, InfrastructureError
+from ppsehr_spark.lake.schemas import SEGMENT_ANNOTATIONS
+from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.unit_claims import UnitClaims, utc_now
+from ray_actors import annotate_run
+from tests.chaos.annotated_lake import (
+    BAD,
+    KEY,
+    KEYS,
+    N_SEGMENTS,
+    PER_UNIT,
+    annotate,
+    answered,
+    arguments_of,
+    content_of,
+    dead,
+    leases,
+    make_lake,
+    start_driver,
+    tagged,
+)
+
+pytestmark = [pytest.mark.ray, pytest.mark.chaos]
+full = pytest.mark.full_chaos
+#: Where a driver may die; in this order, so that each one meets work that the one before left.
+CRASH_POINTS = (
+    "annotate.after_plan", "annotate.after_claim", "annotate.after_part", "annotate.before_commit",
+    "annotate.after_commit", "annotate.before_record",
+)  # fmt: skip
+SLOW = 'fault="slow", delay_s=0.4'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Ray for all drivers, in this process and in others; its address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PPSEHR_ENGINE_FOLDER", str(tmp_path_factory.mktemp("engines")))
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
+        address = ray.get_runtime_context().gcs_address
+        patch.setenv("RAY_ADDRESS", address)
+        yield address
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def oracle(shared_ray: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = make_lake(tmp_path_factory.mktemp("oracle"))
+    counts = annotate(lake)
+    assert (counts.tally["segments"], counts.n_repeated, counts.n_open_after) == (N_SEGMENTS, 0, 0)
+    return lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return make_lake(tmp_path)
+
+
+def assert_whole(lake: Lake, oracle: Lake) -> None:
+    assert answered(lake) == set(KEYS)
+    assert content_of(lake) == content_of(oracle)
+
+
+@pytest.mark.parametrize(
+    ("fault", "at_least"),
+    [("sigkill", PER_UNIT), ("exception", PER_UNIT), ("hang", PER_UNIT), ("oom", PER_UNIT), ("crash", PER_UNIT)],
+)
+def test_fault_that_passes_costs_a_second_attempt_and_nothing_else(
+    fault: str, at_least: int, lake: Lake, oracle: Lake, tmp_path: Path
+) -> None:
+    options = {"fault": fault, "trigger": BAD, "marker": str(tmp_path / "struck"), "delay_s": 600.0}
+    counts = annotate(lake, options=options, unit_timeout_s=4.0)
+    assert (tmp_path / "struck").exists(), "nothing broke"
+    assert counts.n_repeated >= at_least and counts.n_dead_letters == 0
+    assert_whole(lake, oracle)
+
+
+def test_children_of_a_killed_engine_are_ended(lake: Lake, oracle: Lake, tmp_path: Path) -> None:
+    tag = f"ppsehr-test-{tmp_path.name}"
+    options = {"fault": "sigkill", "trigger": BAD, "marker": str(tmp_path / "struck"), "child_tag": tag}
+    assert annotate(lake, options=options).n_repeated > 0
+    assert list(tagged(tag)) == []
+    assert_whole(lake, oracle)
+
+
+def test_poison_is_given_up_alone_left_alone_and_replayed(
+    lake: Lake, oracle: Lake, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PPSEHR_TEST_KEY", KEY)
+    poison = KEYS[13]
+    counts = annotate(lake, options={"fault": "exception", "trigger": BAD}, max_attempts=1)
+    assert (counts.n_dead_letters, counts.n_open_after) == (1, 1)
+    assert [(row["segment_key"], row["error_code"]) for row in dead(lake)] == [(poison, "ENGINE_BROKE")]
+    assert content_of(lake) == content_of(oracle, without=[poison])
+    assert annotate(lake).n_open_before == 0, "an ordinary run asks about a dead letter again"
+    assert replay([*arguments_of(lake), "--dry-run"]) == ExitCode.OK
+    assert '"dead_letters": {"ENGINE_BROKE": 1}' in capfd.readouterr().out and len(dead(lake)) == 1
+    assert replay([*arguments_of(lake), "--error-code", "UNIT_TIMEOUT"]) == ExitCode.OK
+    assert poison not in answered(lake)
+    assert replay(arguments_of(lake, options=f'fault="exception", trigger="{BAD}"')) == ExitCode.PARTIAL
+    assert [row["is_replay"] for row in dead(lake)].count(False) == 2, "still poison: a letter after each attempt"
+    assert replay(arguments_of(lake)) == ExitCode.OK
+    assert_whole(lake, oracle)
+
+
+def test_overlong_row_is_answered_with_its_reason_and_stops_nobody(lake: Lake, oracle: Lake) -> None:
+    counts = annotate(lake, options={"fault": "too_long", "trigger": BAD})
+    assert counts.to_dict()["outcome_PROMPT_TOO_LONG"] == 1 and counts.n_dead_letters == 0
+    assert answered(lake) == set(KEYS)
+    assert content_of(lake, without=[KEYS[13]]) == content_of(oracle, without=[KEYS[13]])
+
+
+@pytest.mark.parametrize("worker", ["TearingWorker", "LosingWorker"])
+def test_part_that_is_not_whole_is_never_committed(
+    worker: str, lake: Lake, oracle: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotate_run, "WORKER", f"tests.chaos.bad_store:{worker}")
+    counts = annotate(lake)
+    assert (counts.n_repeated, counts.tally["segments"]) == (PER_UNIT, N_SEGMENTS)
+    assert_whole(lake, oracle)
+
+
+def test_full_disk_ends_the_run_with_everything_finished_committed(lake: Lake, oracle: Lake, tmp_path: Path) -> None:
+    parts = tmp_path / "lake" / SEGMENT_ANNOTATIONS.path
+    parts.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=112k", "tmpfs", str(parts)], check=False).returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    try:
+        with pytest.raises(InfrastructureError, match=r"PART_WRITE|COMMIT_FAILED") as failure:
+            annotate(lake, units_per_commit=2)
+        assert failure.value.exit_code == ExitCode.INFRASTRUCTURE and failure.value.is_retryable
+        finished = answered(lake)
+        assert 0 < len(finished) < N_SEGMENTS and dead(lake) == []
+        subprocess.run(["mount", "-o", "remount,size=4m", str(parts)], check=True)
+        assert annotate(lake).n_open_before == N_SEGMENTS - len(finished)
+        assert_whole(lake, oracle)
+    finally:
+        subprocess.run(["umount", str(parts)], check=True)
+
+
+def test_driver_killed_at_every_point_and_run_again(lake: Lake, oracle: Lake, tmp_path: Path) -> None:
+    tag = f"ppsehr-test-{tmp_path.name}"
+    for point in CRASH_POINTS:
+        driver = start_driver(
+            lake, "--run-id", point, options=f'child_tag="{tag}"', env={"PPSEHR_CRASH_AT": point}, lease_s=3_600.0
+        )
+        _, stderr = driver.communicate(timeout=120)
+        assert driver.returncode == 137 and f"crash point {point}" in stderr, stderr
+        content_of(lake)
+    last = start_driver(lake, "--resume")
+    _, stderr = last.communicate(timeout=120)
+    assert last.returncode == 0, stderr
+    assert f"run {CRASH_POINTS[-1]} finds" in stderr, "the run that did not end goes on under its id"
+    assert_whole(lake, oracle)
+    assert list(tagged(tag)) == [], "engines of dead drivers outlived the next run"
+
+
+def test_two_drivers_share_the_work(lake: Lake, oracle: Lake) -> None:
+    drivers = [start_driver(lake, "--run-id", f"r{n}", options=SLOW) for n in range(2)]
+    texts = [driver.communicate(timeout=240)[1] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], texts
+    assert_whole(lake, oracle)
+    assert all("repeated_calls=0" in text for text in texts), texts
+    assert {row["run_id"] for row in lake.read(SEGMENT_ANNOTATIONS).to_pylist()} == {"r0", "r1"}
+    assert [row["unit_ids"] for row in leases(lake)][-1] == []
+
+
+def test_clock_far_ahead_repeats_work_and_no_row(lake: Lake, oracle: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = start_driver(lake, "--run-id", "r0", options=SLOW, units_per_commit=3)
+    wait_for(lambda: leases(lake) and leases(lake)[-1]["unit_ids"], "the first driver claims nothing")
+    early = partial(UnitClaims, now=lambda: utc_now() + timedelta(days=1))
+    monkeypatch.setattr(annotate_run, "UnitClaims", early)
+    counts = annotate(lake, units_per_commit=3)
+    _, stderr = driver.communicate(timeout=240)
+    assert driver.returncode == 0, stderr
+    assert counts.n_taken_over > 0, "a lease that has run out by this clock was respected"
+    assert_whole(lake, oracle)
+
+
+def test_sigterm_finishes_what_is_out_and_gives_back_the_rest(lake: Lake, oracle: Lake) -> None:
+    driver = start_driver(lake, options='fault="slow", delay_s=1.0', units_per_commit=2)
+    wait_for(lambda: len(answered(lake)) > 0, "the driver makes no progress")
+    driver.send_signal(signal.SIGTERM)
+    _, stderr = driver.communicate(timeout=120)
+    assert driver.returncode == ExitCode.INFRASTRUCTURE and "INTERRUPTED" in stderr and "李伟" not in stderr
+    assert 0 < len(answered(lake)) < N_SEGMENTS and len(answered(lake)) % PER_UNIT == 0
+    assert leases(lake)[-1]["unit_ids"] == [], "units are still held"
+    counts = annotate(lake)
+    assert (counts.n_repeated, counts.n_taken_over) == (0, 0)
+    assert_whole(lake, oracle)
+
+
+def wait_for(is_so: Any, complaint: str, *, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.1)
