@@ -4,15 +4,19 @@ twice. Every case is compared by content; what is repeated is counted.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
@@ -80,16 +84,15 @@ def assert_whole(lake: Lake, oracle: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "at_least"),
-    [("sigkill", PER_UNIT), ("exception", PER_UNIT), ("hang", PER_UNIT), ("oom", PER_UNIT), ("crash", PER_UNIT)],
+    "fault", ["sigkill", "oom", *(pytest.param(fault, marks=full) for fault in ("exception", "hang", "crash"))]
 )
 def test_fault_that_passes_costs_a_second_attempt_and_nothing_else(
-    fault: str, at_least: int, lake: Lake, oracle: Lake, tmp_path: Path
+    fault: str, lake: Lake, oracle: Lake, tmp_path: Path
 ) -> None:
     options = {"fault": fault, "trigger": BAD, "marker": str(tmp_path / "struck"), "delay_s": 600.0}
     counts = annotate(lake, options=options, unit_timeout_s=4.0)
     assert (tmp_path / "struck").exists(), "nothing broke"
-    assert counts.n_repeated >= at_least and counts.n_dead_letters == 0
+    assert counts.n_repeated >= PER_UNIT and counts.n_dead_letters == 0
     assert_whole(lake, oracle)
 
 
@@ -121,6 +124,7 @@ def test_poison_is_given_up_alone_left_alone_and_replayed(
     assert_whole(lake, oracle)
 
 
+@full
 def test_overlong_row_is_answered_with_its_reason_and_stops_nobody(lake: Lake, oracle: Lake) -> None:
     counts = annotate(lake, options={"fault": "too_long", "trigger": BAD})
     assert counts.to_dict()["outcome_PROMPT_TOO_LONG"] == 1 and counts.n_dead_letters == 0
@@ -128,7 +132,7 @@ def test_overlong_row_is_answered_with_its_reason_and_stops_nobody(lake: Lake, o
     assert content_of(lake, without=[KEYS[13]]) == content_of(oracle, without=[KEYS[13]])
 
 
-@pytest.mark.parametrize("worker", ["TearingWorker", "LosingWorker"])
+@pytest.mark.parametrize("worker", ["TearingWorker", pytest.param("LosingWorker", marks=full)])
 def test_part_that_is_not_whole_is_never_committed(
     worker: str, lake: Lake, oracle: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +145,9 @@ def test_part_that_is_not_whole_is_never_committed(
 def test_full_disk_ends_the_run_with_everything_finished_committed(lake: Lake, oracle: Lake, tmp_path: Path) -> None:
     parts = tmp_path / "lake" / SEGMENT_ANNOTATIONS.path
     parts.mkdir(parents=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=112k", "tmpfs", str(parts)], check=False).returncode:
+    n_pages = sum(-(-path.stat().st_size // 4096) for path in Path(oracle.table_uri(SEGMENT_ANNOTATIONS)).rglob("*.*"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={n_pages * 4 * 2 // 3}k", "tmpfs", str(parts)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small file system needs the right to mount one")
     try:
         with pytest.raises(InfrastructureError, match=r"PART_WRITE|COMMIT_FAILED") as failure:
@@ -156,9 +162,12 @@ def test_full_disk_ends_the_run_with_everything_finished_committed(lake: Lake, o
         subprocess.run(["umount", str(parts)], check=True)
 
 
-def test_driver_killed_at_every_point_and_run_again(lake: Lake, oracle: Lake, tmp_path: Path) -> None:
+@pytest.mark.parametrize("points", [CRASH_POINTS[3:4], pytest.param(CRASH_POINTS, marks=full)], ids=["one", "all"])
+def test_driver_killed_at_named_points_and_run_again(
+    points: tuple[str, ...], lake: Lake, oracle: Lake, tmp_path: Path
+) -> None:
     tag = f"ppsehr-test-{tmp_path.name}"
-    for point in CRASH_POINTS:
+    for point in points:
         driver = start_driver(
             lake, "--run-id", point, options=f'child_tag="{tag}"', env={"PPSEHR_CRASH_AT": point}, lease_s=3_600.0
         )
@@ -168,7 +177,7 @@ def test_driver_killed_at_every_point_and_run_again(lake: Lake, oracle: Lake, tm
     last = start_driver(lake, "--resume")
     _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0, stderr
-    assert f"run {CRASH_POINTS[-1]} finds" in stderr, "the run that did not end goes on under its id"
+    assert f"run {points[-1]} finds" in stderr, "the run that did not end goes on under its id"
     assert_whole(lake, oracle)
     assert list(tagged(tag)) == [], "engines of dead drivers outlived the next run"
 
@@ -183,16 +192,54 @@ def test_two_drivers_share_the_work(lake: Lake, oracle: Lake) -> None:
     assert [row["unit_ids"] for row in leases(lake)][-1] == []
 
 
+@full
 def test_clock_far_ahead_repeats_work_and_no_row(lake: Lake, oracle: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = start_driver(lake, "--run-id", "r0", options=SLOW, units_per_commit=3)
-    wait_for(lambda: leases(lake) and leases(lake)[-1]["unit_ids"], "the first driver claims nothing")
-    early = partial(UnitClaims, now=lambda: utc_now() + timedelta(days=1))
-    monkeypatch.setattr(annotate_run, "UnitClaims", early)
-    counts = annotate(lake, units_per_commit=3)
+    driver = start_driver(lake, "--run-id", "r0", options='fault="slow", delay_s=2.0', units_per_commit=6)
+    wait_for(lambda: leases(lake), "the first driver claims nothing")
+    monkeypatch.setattr(annotate_run, "UnitClaims", partial(UnitClaims, now=lambda: utc_now() + timedelta(days=1)))
+    counts = annotate(lake, units_per_commit=6)
     _, stderr = driver.communicate(timeout=240)
     assert driver.returncode == 0, stderr
-    assert counts.n_taken_over > 0, "a lease that has run out by this clock was respected"
+    held = {row["run_id"]: set(row["unit_ids"]) for row in leases(lake) if row["unit_ids"]}
+    assert held["r0"] & held["r1"], "a lease that had run out by the second clock was respected"
+    assert counts.n_repeated or "repeated_calls=0" not in stderr, "nothing was asked twice"
     assert_whole(lake, oracle)
+
+
+@full
+def test_ray_that_dies_takes_the_driver_along_and_nothing_else(lake: Lake, oracle: Lake) -> None:
+    with own_ray() as (address, daemons):
+        driver = start_driver(lake, options=SLOW, env={"RAY_ADDRESS": address})
+        wait_for(lambda: answered(lake), "the driver makes no progress")
+        for daemon in daemons:
+            daemon.kill()
+        _, stderr = driver.communicate(timeout=180)
+    assert driver.returncode != 0 and "李伟" not in stderr
+    n_before = len(answered(lake))
+    assert 0 < n_before < N_SEGMENTS
+    assert annotate(lake).n_open_before == N_SEGMENTS - n_before
+    assert_whole(lake, oracle)
+
+
+@contextmanager
+def own_ray() -> Iterator[tuple[str, list[psutil.Process]]]:
+    """Another Ray: its address, and the two processes without which it is none."""
+    code = (
+        "import ray, sys; ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,"
+        " object_store_memory=128 * 2**20); print(ray.get_runtime_context().gcs_address, flush=True); sys.stdin.read()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        address = next(line.strip() for line in holder.stdout if ":" in line)
+        below = psutil.Process(holder.pid).children(recursive=True)
+        yield address, [process for process in below if process.name() in ("gcs_server", "raylet")]
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_sigterm_finishes_what_is_out_and_gives_back_the_rest(lake: Lake, oracle: Lake) -> None:
