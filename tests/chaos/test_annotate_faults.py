@@ -209,10 +209,12 @@ def test_clock_far_ahead_repeats_work_and_no_row(lake: Lake, oracle: Lake, monke
 @full
 def test_ray_that_dies_takes_the_driver_along_and_nothing_else(lake: Lake, oracle: Lake) -> None:
     with own_ray() as (address, daemons):
-        driver = start_driver(lake, options=SLOW, env={"RAY_ADDRESS": address})
+        driver = start_driver(lake, options='fault="slow", delay_s=3.0', env={"RAY_ADDRESS": address})
         wait_for(lambda: answered(lake), "the driver makes no progress")
-        for daemon in daemons:
-            daemon.kill()
+        below = {process for daemon in daemons for process in (daemon, *daemon.children(recursive=True))}
+        assert {"gcs_server", "raylet"} < {process.name() for process in below}
+        for process in below:
+            process.kill()
         _, stderr = driver.communicate(timeout=180)
     assert driver.returncode != 0 and "李伟" not in stderr
     n_before = len(answered(lake))
@@ -223,7 +225,7 @@ def test_ray_that_dies_takes_the_driver_along_and_nothing_else(lake: Lake, oracl
 
 @contextmanager
 def own_ray() -> Iterator[tuple[str, list[psutil.Process]]]:
-    """Another Ray: its address, and the two processes without which it is none."""
+    """Another Ray: its address, and the two processes above all others."""
     code = (
         "import ray, sys; ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,"
         " object_store_memory=128 * 2**20); print(ray.get_runtime_context().gcs_address, flush=True); sys.stdin.read()"
@@ -239,7 +241,7 @@ def own_ray() -> Iterator[tuple[str, list[psutil.Process]]]:
         yield address, [process for process in below if process.name() in ("gcs_server", "raylet")]
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
 
 
 def test_sigterm_finishes_what_is_out_and_gives_back_the_rest(lake: Lake, oracle: Lake) -> None:
