@@ -15,6 +15,7 @@ from ppsehr_spark.lake.fenced_commits import Fence, commit_fenced
 from ppsehr_spark.lake.parts import Part, add_parts, read_part, write_part
 from ppsehr_spark.lake.schemas import DEAD_LETTERS, SEGMENT_ANNOTATIONS
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.views import open_duckdb
 
 SPEC = SEGMENT_ANNOTATIONS
 CANARY = "李伟金丝雀"
@@ -55,12 +56,24 @@ def test_parts_become_rows_in_one_commit_that_says_nothing_about_them(lake: Lake
 
 
 def test_committed_parts_are_read_by_duckdb_and_pyarrow(lake: Lake) -> None:
-    duckdb = pytest.importorskip("duckdb")
     commit(lake, write_part(lake, SPEC, rows_of("a", "b")))
+    commit(lake, write_part(lake, SPEC, rows_of("c")))
     table = lake.open(SPEC)
-    assert table is not None and table.to_pyarrow_table().num_rows == 2
-    (path,) = table.file_uris()
-    assert duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}')").fetchone() == (2,)
+    assert table is not None and table.to_pyarrow_table().num_rows == 3
+    views = open_duckdb(lake)
+    rows = views.sql("SELECT segment_key, prompts[1] FROM phi.segment_annotations ORDER BY 1").fetchall()
+    assert rows == [(key, "judge:NAME:1") for key in "abc"]
+
+
+@pytest.mark.spark
+def test_committed_parts_are_read_and_rewritten_by_spark(spark: Any, lake: Lake) -> None:
+    for key in "abc":
+        commit(lake, write_part(lake, SPEC, rows_of(key)))
+    uri = lake.table_uri(SPEC)
+    assert sorted(row.segment_key for row in spark.read.format("delta").load(uri).collect()) == ["a", "b", "c"]
+    spark.sql(f"OPTIMIZE delta.`{uri}`")
+    commit(lake, write_part(lake, SPEC, rows_of("d")))
+    assert spark.read.format("delta").load(uri).count() == lake.read(SPEC).num_rows == 4
 
 
 def test_torn_missing_and_swapped_parts_are_refused(lake: Lake) -> None:
