@@ -35,6 +35,7 @@ class AnswerWatch:
         self._in_force = compile_prompts(files, load_categories(files)).list_prompts()
         self._place = locate(lake, SEGMENT_ANNOTATIONS.path)
         self._seen: set[str] = set()
+        self._fresh: set[str] = set()
         self.answered: set[str] = set()
         table = lake.open(SEGMENT_ANNOTATIONS)
         if table is not None:
@@ -42,8 +43,8 @@ class AnswerWatch:
             for batch in lake.stream(SEGMENT_ANNOTATIONS, _COLUMNS, version=table.version()):
                 self.answered.update(self._list_answered(batch))
 
-    def refresh(self, table: DeltaTable | None = None) -> set[str]:
-        """Look at what has come since, in this snapshot or the newest one; returns the keys that are new.
+    def refresh(self, table: DeltaTable | None = None) -> None:
+        """Look at what has come since, in this snapshot or the newest one.
 
         Raises:
             InfrastructureError: ``ANSWERS_UNREADABLE`` when a file of the table cannot be read.
@@ -54,8 +55,12 @@ class AnswerWatch:
         for name in names - self._seen:
             found.update(self._list_answered(self._read(name)))
         self._seen = names
-        fresh = found - self.answered
-        self.answered |= fresh
+        self._fresh |= found - self.answered
+        self.answered |= found
+
+    def take_fresh(self) -> set[str]:
+        """Keys that others have answered since the last call."""
+        fresh, self._fresh = self._fresh, set()
         return fresh
 
     def has_files(self, table: DeltaTable, names: Iterable[str]) -> bool:

@@ -26,6 +26,7 @@ class UnitFeed:
         self, lake: Lake, tasks: Sequence[Task], *, claims: UnitClaims, watch: AnswerWatch, units_per_claim: int
     ) -> None:
         self._backlog = {task.unit_id: task for task in tasks}
+        self._unit_of = {key: task.unit_id for task in tasks for key in task.segment_keys}
         self._claims = claims
         self._watch = watch
         self._units_per_claim = max(1, units_per_claim)
@@ -62,10 +63,14 @@ class UnitFeed:
         self._source.forget(keys)
 
     def _drop_answered(self) -> None:
-        answered = self._watch.answered
-        for unit_id, task in list(self._backlog.items()):
-            left = [key for key in task.segment_keys if key not in answered]
-            if not left:
-                del self._backlog[unit_id]
-            elif len(left) < len(task.segment_keys):
+        """Narrow the units that hold what others have answered; costs what is new, not what is left."""
+        fresh = self._watch.take_fresh()
+        for unit_id in {self._unit_of[key] for key in fresh if key in self._unit_of}:
+            task = self._backlog.get(unit_id)
+            if task is None:
+                continue
+            left = [key for key in task.segment_keys if key not in fresh]
+            if left:
                 self._backlog[unit_id] = task.narrow(left)
+            else:
+                del self._backlog[unit_id]

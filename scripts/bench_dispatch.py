@@ -82,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench.py dispatch``."""
     add_engine_arguments(parser)
     parser.add_argument("--segments", type=int, default=60, metavar="N", help="segments with judge questions")
+    parser.add_argument("--unit-tokens", type=int, default=0, metavar="N", help="per unit (default: partition's)")
+    parser.add_argument("--model", default="", metavar="FOLDER", help="other weights for the engine")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of both sides")
     parser.set_defaults(run=measure)
 
@@ -92,8 +94,13 @@ def measure(options: argparse.Namespace) -> int:
     settings = replace(settings, annotate=replace(settings.annotate, token_budget=10**9, max_attempts=1))
     if settings.annotate.engine == "fault":
         settings = replace(settings, engine={**settings.engine, "fault": {"inner": "scripted"}})
+    if options.model:
+        name = settings.annotate.engine
+        settings = replace(
+            settings, engine={**settings.engine, name: {**settings.engine[name], "model": options.model}}
+        )
     rows = list_rows(settings, options.segments)
-    units = list(cut_units(rows, settings.partition.unit_tokens))
+    units = list(cut_units(rows, options.unit_tokens or settings.partition.unit_tokens))
     ratios: list[float] = []
     with loaded_pool(settings) as pool:
         for number in range(options.rounds):
