@@ -3,7 +3,8 @@
 Knows: simulated segments, a pool that stays loaded, how both are timed. Must not know: how the job works. Engine start
 and end are left out of both. Bare means: all prompts in one call of the engine, nothing else; the job claims, sends,
 asks, writes parts, checks, commits and lets go. Both take turns on one loaded engine whose prefix cache is emptied
-before each turn, because the speed of a shared machine drifts; the median of the ratios counts.
+before each turn, because the speed of a shared machine drifts; the median of the ratios counts. Where other work takes
+cores away while it runs, wall time says little: the CPU seconds of the engine's process stand beside it.
 
     python scripts/bench.py dispatch --segments 60                       # the profile's engine
     python scripts/bench.py dispatch --engine fault --segments 2000      # a scripted engine: overhead per unit
@@ -46,9 +47,10 @@ _CALL_TIMEOUT_S = 3_600.0
 
 @dataclass(frozen=True)
 class Pace:
-    """One turn: wall seconds, and tokens as the engine counted them."""
+    """One turn: wall seconds, CPU seconds of the engine's process, and tokens as the engine counted them."""
 
     seconds: float
+    cpu_s: float
     prompt_tokens: int
     output_tokens: int
 
@@ -65,17 +67,18 @@ class BenchWorker(UnitWorker):
         """All questions in one call, in the order in which the job would ask them."""
         questions = [q for row in rows for q in first_questions(self._book, segment_of(row)) or ()]
         prompts = [Prompt(q.prefix, q.body, q.choices, q.json_schema, q.max_tokens) for q in questions]
-        started = time.perf_counter()
+        started, cpu_s = time.perf_counter(), time.process_time()
         replies = self._engine.generate(prompts)
-        seconds = time.perf_counter() - started
-        return Pace(seconds, sum(r.prompt_tokens for r in replies), sum(r.output_tokens for r in replies))
+        seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
+        return Pace(seconds, cpu_s, sum(r.prompt_tokens for r in replies), sum(r.output_tokens for r in replies))
 
-    def forget(self) -> None:
-        """Empty the prefix cache, where there is one."""
+    def forget(self) -> float:
+        """Empty the prefix cache, where there is one; returns the CPU seconds of this process so far."""
         llm = getattr(self._engine, "_llm", None)
         if llm is not None:
             llm.reset_prefix_cache()
         self._known_prefixes.clear()
+        return time.process_time()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +114,7 @@ def measure(options: argparse.Namespace) -> int:
             print(
                 f"round {number + 1}: bare {bare.tokens_per_s:.1f} tokens/s ({bare.seconds:.2f} s), "
                 f"job {job.tokens_per_s:.1f} tokens/s ({job.seconds:.2f} s), ratio {ratios[-1]:.3f}, "
-                f"{overhead_ms:.1f} ms more per unit",
+                f"{overhead_ms:.1f} ms more per unit; engine CPU {bare.cpu_s:.1f} s and {job.cpu_s:.1f} s",
                 flush=True,
             )
     print(f"{len(rows)} segments in {len(units)} units; median ratio {statistics.median(ratios):.3f}")
@@ -160,7 +163,7 @@ def loaded_pool(settings: Settings) -> Iterator[ActorPool]:
 
 def run_job(settings: Settings, rows: Sequence[Mapping[str, Any]], units: Sequence[Any], pool: ActorPool) -> Pace:
     """The job over a fresh lake, on the loaded pool."""
-    _call(pool, "forget")
+    cpu_s = -_call(pool, "forget")
     turns: list[float] = []
 
     @contextmanager
@@ -177,10 +180,10 @@ def run_job(settings: Settings, rows: Sequence[Mapping[str, Any]], units: Sequen
             counts = annotate_run.annotate_lake(lake, settings=settings, run_id="bench", progress=tqdm(disable=True))
     finally:
         annotate_run.actor_pool = own
-    _call(pool, "forget")
+    cpu_s += _call(pool, "forget")
     if counts.n_open_after or counts.n_repeated:
         raise SystemExit(f"dispatch: {counts.n_open_after} open, {counts.n_repeated} repeated; nothing to compare")
-    return Pace(turns[1] - turns[0], counts.usage.prompt_tokens, counts.usage.output_tokens)
+    return Pace(turns[1] - turns[0], cpu_s, counts.usage.prompt_tokens, counts.usage.output_tokens)
 
 
 def _call(pool: ActorPool, method: str, *arguments: Any) -> Any:
