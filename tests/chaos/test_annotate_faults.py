@@ -58,11 +58,22 @@ def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One Ray for all drivers, in this process and in others; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PPSEHR_ENGINE_FOLDER", str(tmp_path_factory.mktemp("engines")))
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
+        _start_ray()
         address = ray.get_runtime_context().gcs_address
         patch.setenv("RAY_ADDRESS", address)
         yield address
         ray.shutdown()
+
+
+def _start_ray(tries: int = 3) -> None:
+    """A machine that is too busy gets another chance."""
+    try:
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
+    except Exception:
+        ray.shutdown()
+        if tries <= 1:
+            raise
+        _start_ray(tries - 1)
 
 
 @pytest.fixture(scope="module")
