@@ -76,7 +76,7 @@ class PartitionSettings:
 
 @dataclass(frozen=True)
 class AnnotateSettings:
-    """Engine, token budget per run (prompt and output, cached prefix excluded) and the actor pool."""
+    """Engine, token budget per run (prompt and output, cached prefix excluded), the actor pool and its leases (s)."""
 
     engine: str = "vllm"
     token_budget: int = 8_000
@@ -84,7 +84,11 @@ class AnnotateSettings:
     cpus_per_actor: float = 1.0
     gpus_per_actor: float = 0.0
     units_per_commit: int = 8
+    window_tokens: int = 16_000
     max_attempts: int = 2
+    lease_s: float = 120.0
+    max_clock_skew_s: float = 30.0
+    drain_s: float = 60.0
     batch_prompts: int = 16
     judge_accept_logit: float = 0.0
     unit_timeout_s: float = 1_800.0

@@ -1,4 +1,4 @@
-"""Tables of the control zone: runs, the audit chain, the privacy ledger, erasures, what the lake is.
+"""Tables of the control zone: runs, the audit chain, the privacy ledger, leases, erasures, what the lake is.
 
 Knows: their columns; several jobs append to each, through ``lake``. Must not know: how a row is computed.
 """
@@ -105,4 +105,17 @@ ERASURES = TableSpec(
     ("erasure_id", "kind", "person_hash"), "any", "deltalake", stats_columns=("erasure_id", "kind"),
 )  # fmt: skip
 
-SPECS = (ERASURES, RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO)
+UNIT_CLAIMS = TableSpec(
+    "control", "unit_claims", "which driver works on which units, and until when | 工作单元租约",
+    pa.schema([
+        _column("sequence", pa.int64(), "number of the commit; the highest one of an owner counts", nullable=False),
+        _column("owner", pa.string(), "one driver process: hash of its host, process number and start time"),
+        _KEY["run_id"],
+        _column("unit_ids", pa.list_(pa.string()), "all units that it holds now; none when it has left"),
+        _column("claimed_at", _UTC, "when, by the clock of the owner"),
+        _column("expires_at", _UTC, "when others may take over; never earlier than in a row before"),
+    ]),
+    ("sequence",), "any", "deltalake", stats_columns=("sequence", "owner", "expires_at"),
+)  # fmt: skip
+
+SPECS = (ERASURES, RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO, UNIT_CLAIMS)
