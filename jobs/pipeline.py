@@ -38,20 +38,21 @@ _SECRET = re.compile(r"(?i)secret|password|token|credential(?!s?[.]provider)|acc
 
 @dataclass(frozen=True)
 class PipelineStage:
-    """One stage: its job file, its engine, and whether it reads the source folder."""
+    """One stage: its job file, its engine, whether it reads the source folder, and flags that only it understands."""
 
     name: str
     engine: str
     takes_source: bool = False
+    flags: tuple[str, ...] = ()
 
 
 STAGES: tuple[PipelineStage, ...] = (
     PipelineStage("simulate", "spark", takes_source=True),
-    PipelineStage("ingest", "spark", takes_source=True),
-    PipelineStage("partition", "spark"),
+    PipelineStage("ingest", "spark", takes_source=True, flags=("--snapshot",)),
+    PipelineStage("partition", "spark", flags=("--full",)),
     PipelineStage("annotate", "ray"),
-    PipelineStage("tier", "spark"),
-    PipelineStage("protect", "spark"),
+    PipelineStage("tier", "spark", flags=("--full",)),
+    PipelineStage("protect", "spark", flags=("--full",)),
     PipelineStage("stats", "spark"),
     PipelineStage("fit", "spark"),
     PipelineStage("train", "ray"),
@@ -100,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--explain", action="store_true", help="each stage says why it runs or not")
     parser.add_argument("--force", action="store_true", help="run stages whose inputs did not change, too")
     parser.add_argument("--json", action="store_true", help="print the summary, or the plans of a dry run, as JSON")
+    parser.add_argument("--full", action="store_true", help="compare whole tables instead of following changes")
+    parser.add_argument("--snapshot", action="store_true", help="the source is complete: delete notes not in it")
+    parser.add_argument("--no-summary", action="store_true", help="do not read the tables again for a summary")
     extra = "properties laid over the profile's: NAME of conf/spark/NAME.conf, or a path; also PPSEHR_SPARK_EXTRA"
     known = [name for name in os.environ.get("PPSEHR_SPARK_EXTRA", "").split(",") if name]
     parser.add_argument("--spark-extra", action="append", default=known, metavar="NAME", help=extra)
@@ -125,7 +129,8 @@ def _run(options: argparse.Namespace) -> int:
         write_run_metrics(lake, settings, exit_code=code, seconds=seconds, finished_at=time.time())
     if code not in (ExitCode.OK, ExitCode.PARTIAL):
         return code
-    print(render_summary(summarise_lake(lake, with_knowledge(lake, settings)), as_json=options.json))
+    if not options.no_summary:
+        print(render_summary(summarise_lake(lake, with_knowledge(lake, settings)), as_json=options.json))
     reporter.say("finished", f"run {run_id} took {seconds:.0f} s", exit_code=code, seconds=round(seconds, 3))
     return code
 
@@ -193,7 +198,7 @@ def _arguments(stage: PipelineStage, run_id: str, options: argparse.Namespace) -
     arguments += ["--profile", options.profile]
     arguments += ["--source", options.source] if stage.takes_source else []
     arguments += ["--conf", options.conf] if options.conf else []
-    flags = ("--dry-run", "--explain", "--force")
+    flags = ("--dry-run", "--explain", "--force", *stage.flags)
     arguments += [flag for flag in flags if getattr(options, flag[2:].replace("-", "_"))]
     return arguments + [word for item in options.set for word in ("--set", item)]
 
@@ -202,10 +207,13 @@ def _command(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> 
     arguments = _arguments(stage, run_id, options)
     if stage.engine != "spark":
         return [sys.executable, *arguments]
-    properties = str(spark_properties(options.profile))
+    return [*_spark_submit(options.profile, options.spark_extra), *arguments]
+
+
+def _spark_submit(profile: str, extra_files: Sequence[str] = ()) -> list[str]:
     submit = str(Path(sys.executable).parent / "spark-submit")
-    extra = [word for item in _extra_properties(options.spark_extra) for word in ("--conf", item)]
-    return [submit, "--properties-file", properties, "--load-spark-defaults", *extra, *arguments]
+    extra = [word for item in _extra_properties(extra_files) for word in ("--conf", item)]
+    return [submit, "--properties-file", str(spark_properties(profile)), "--load-spark-defaults", *extra]
 
 
 def _extra_properties(names: Sequence[str]) -> list[str]:
@@ -224,6 +232,33 @@ def _extra_properties(names: Sequence[str]) -> list[str]:
                 raise ConfigurationError("SPARK_SECRET", key=key, hint=hint)
             found.append(f"{key}={value[0].strip() if value else ''}")
     return found
+
+
+def maintain(argv: Sequence[str]) -> int:
+    """``ppsehr maintain``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("maintain", argv)
+
+
+def erase(argv: Sequence[str]) -> int:
+    """``ppsehr erase``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("erase", argv)
+
+
+def _submit(name: str, argv: Sequence[str]) -> int:
+    """Start a Spark job that is no stage of the main job, with the arguments as they were given."""
+    known = argparse.ArgumentParser(add_help=False)
+    known.add_argument("--profile", default=os.environ.get("PPSEHR_PROFILE", "laptop"))
+    known.add_argument("--conf", default=None)
+    known.add_argument("--set", action="append", default=[])
+    options = known.parse_known_args(argv)[0]
+    job = [str(_JOBS / f"{name}.py"), *argv]
+    try:
+        environment = _environment(load_settings(options.profile, options.set, options.conf))
+        is_help = bool({"-h", "--help"} & set(argv))  # no JVM for a help text
+        return _launch([*([sys.executable] if is_help else _spark_submit(options.profile)), *job], environment)
+    except PpsehrError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return int(error.exit_code)
 
 
 def spark_properties(profile: str) -> Path:

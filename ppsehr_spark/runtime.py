@@ -25,6 +25,7 @@ from ppsehr_spark.config import Settings, hash_values, load_settings
 from ppsehr_spark.domain.taxonomy import ConfFiles
 from ppsehr_spark.errors import ExitCode, InputError, PpsehrError
 from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.change_feeds import Pins, Reading, plan_reading
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.lake_identity import check_identity
@@ -55,6 +56,7 @@ class RunContext:
         run_id: one id for all stages of a pipeline run.
         arguments: the job's own arguments.
         conf: conf files as they lie on disk, without the knowledge base.
+        pins: table versions and conf of this run, read before the body starts.
     """
 
     stage: str
@@ -63,6 +65,15 @@ class RunContext:
     run_id: str
     arguments: argparse.Namespace
     conf: ConfFiles = field(default_factory=dict)
+    pins: Pins = field(default_factory=Pins)
+
+    def reading(self) -> Reading:
+        """At which versions the inputs are read, and whether their change feeds are followed or all is compared."""
+        arguments = self.arguments
+        reading = plan_reading(self.lake, self.pins, is_full=arguments.full or arguments.force)
+        if arguments.explain:
+            self.reporter.say("explain", reading.reason)
+        return reading
 
     @property
     def reporter(self) -> Reporter:
@@ -77,10 +88,13 @@ class RunContext:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a job body returns: counts for the run record, and whether something was left undone."""
+    """What a job body returns: counts for the run record, whether something was left undone, and the output versions
+    that it made sure are its own (``lake.change_feeds``); else they are read when the run is recorded.
+    """
 
     counts: Mapping[str, int | float] = field(default_factory=dict)
     is_partial: bool = False
+    output_versions: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,7 @@ class Stage:
         writes: tables the job writes; it is their one writer.
         example: command line for ``--help``.
         uses_knowledge: the version of phi.knowledge in force is laid over conf, so a new one changes the fingerprint.
+        follows_changes: reads the change feeds of its inputs where it can; ``--full`` compares whole tables.
         work: how many rows of work lie ahead, for estimates; the rows of the first input by default.
         work_count: name of the count that says afterwards how many were done; they are known before by default.
     """
@@ -116,6 +131,7 @@ class Stage:
     writes: tuple[TableSpec, ...] = ()
     example: str = ""
     uses_knowledge: bool = False
+    follows_changes: bool = False
     work: Callable[[RunContext], int | None] | None = None
     work_count: str = ""
 
@@ -180,6 +196,8 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and write nothing")
     parser.add_argument("--explain", action="store_true", help="say why the stage runs or is skipped")
     parser.add_argument("--force", action="store_true", help="run even when nothing changed since the last run")
+    if stage.follows_changes:
+        parser.add_argument("--full", action="store_true", help="compare whole tables instead of following changes")
     if stage.add_arguments:
         stage.add_arguments(parser)
     return parser
@@ -191,6 +209,7 @@ def _run(stage: Stage, options: argparse.Namespace, plain: Settings) -> int:
         route_libraries()
     settings = with_knowledge(lake, plain) if stage.uses_knowledge else plain
     context = RunContext(stage.name, settings, lake, options.run_id, options, plain.files)
+    context = replace(context, pins=_pin(stage, context))
     if options.dry_run:
         print(json.dumps(_plan(stage, context), ensure_ascii=False))
         return int(ExitCode.OK)
@@ -205,7 +224,7 @@ def _run(stage: Stage, options: argparse.Namespace, plain: Settings) -> int:
         context.reporter.say("unchanged", "unchanged, nothing to do")
         return int(ExitCode.OK)
     if options.explain:
-        inputs = _versions(stage, context.lake)
+        inputs = dict(context.pins.inputs)
         context.reporter.say("explain", f"inputs {inputs} not seen before with this conf", inputs=inputs)
     return _run_and_record(stage, context, _begin(stage, context, fingerprint))
 
@@ -224,8 +243,8 @@ def _begin(stage: Stage, context: RunContext, fingerprint: str) -> RunStart:
         run_id=context.run_id,
         stage=stage.name,
         fingerprint=fingerprint,
-        conf_fingerprint=_conf_fingerprint(stage, context),
-        input_versions=_versions(stage, context.lake),
+        conf_fingerprint=context.pins.conf_fingerprint,
+        input_versions=context.pins.inputs,
         work_rows=None if stage.work_count else _work_rows(stage, context),
         resources=resources,
     )
@@ -239,7 +258,7 @@ def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
         _record_failure(stage, context, start, error)
         raise
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK
-    outputs = _outputs(stage, context.lake)
+    outputs = result.output_versions or _outputs(stage, context.lake)
     done = {"work_rows": int(result.counts.get(stage.work_count, 0))} if stage.work_count else {}
     end = RunEnd(PARTIAL if result.is_partial else OK, int(code), counts=result.counts, output_versions=outputs)
     row = append_run(context.lake, context.settings, replace(start, **done), end)
@@ -300,6 +319,17 @@ def _work_rows(stage: Stage, context: RunContext) -> int | None:
     return None if first is None or first.version is None else first.rows
 
 
+def _pin(stage: Stage, context: RunContext) -> Pins:
+    """Outputs first: whoever writes them from here on is noticed."""
+    return Pins(
+        stage=stage.name,
+        outputs=_outputs(stage, context.lake),
+        inputs=_versions(stage, context.lake),
+        conf_fingerprint=_conf_fingerprint(stage, context),
+        writer=f"{context.run_id}.{secrets.token_hex(4)}",
+    )
+
+
 def _versions(stage: Stage, lake: Lake) -> dict[str, int | None]:
     return {spec.full_name: lake.version(spec) for spec in stage.inputs}
 
@@ -314,8 +344,8 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
         return ""
     return hash_values(
         {
-            "conf": _conf_fingerprint(stage, context),
-            "inputs": _versions(stage, context.lake),
+            "conf": context.pins.conf_fingerprint,
+            "inputs": dict(context.pins.inputs),
             "extra": stage.fingerprint(context) if stage.fingerprint else None,
         }
     )

@@ -30,6 +30,11 @@ def open_session(app_name: str) -> SparkSession:
     return spark
 
 
+def sign_commits(spark: SparkSession, writer: str) -> None:
+    """Let every Delta commit from here on say which run made it (a random name; never data)."""
+    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", writer)
+
+
 def describe(spark: SparkSession, step: str) -> None:
     """Name the Spark jobs that follow, for the Spark UI; never data."""
     spark.sparkContext.setJobDescription(step)

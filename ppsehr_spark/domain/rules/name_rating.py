@@ -152,19 +152,17 @@ class NameRater:
         self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None, takes_lone: bool = True
     ) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
-        is_first = text[at : at + 1] in self.reader.firsts or (
-            rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
-        )
-        if not is_first or not self._may_go_on(text, at + 1, rule):
+        first, model = text[at : at + 1], self.reader.model
+        if first not in self.reader.firsts and (rule not in _TAKES_GIVEN or first not in model.given):
+            return ()
+        if not self._may_go_on(text, at + 1, rule):
             return ()
         if (prior <= _FAINT and self._begins_a_word(text, at)) or self._runs_on(text, at, cue, rule):
             return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
-        takes_lone = takes_lone and not (text[at] in _ENDS_CUE and (cue is None or cue.end == at))
-        allows_lone = (
-            takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
-        )
+        takes_lone = takes_lone and rule in _TAKES_LONE and not (first in _ENDS_CUE and (cue is None or cue.end == at))
+        allows_lone = takes_lone and not spaced and text[at - 1 : at + 1] not in model.words
         least = self._find_least(text, at, prior)
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
@@ -206,12 +204,12 @@ class NameRater:
 
     def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
-        model = self.reader.model
-        is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
-        is_longer |= self.reader.is_title(text[at - 1 : at + 1]) or self.reader.is_stop_before(text, at + 1, least=3)
-        if is_longer:
+        model, reader, pair = self.reader.model, self.reader, text[at - 1 : at + 1]
+        if cue is None and text[at - 1 : at + 2] in model.words:
             return True
-        cost = model.word_cost(text[at - 1 : at + 1])
+        if reader.is_title(pair) or reader.is_stop_before(text, at + 1, least=3):
+            return True
+        cost = model.words.get(pair)
         if cost is None:
             return False
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
@@ -226,8 +224,9 @@ class NameRater:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
         cost = model.words.get
-        is_word = cost(text[at : at + 2], 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
-        if not is_word or text[at : at + 2] in model.name_words:
+        pair = text[at : at + 2]
+        is_word = cost(pair, 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        if not is_word or pair in model.name_words:
             return False
         for end in range(at + 2, min(at + 7, len(text) + 1)):
             if text[end : end + 1] in _MAY_CLOSE and is_clear_right(text, end):
