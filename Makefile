@@ -6,7 +6,7 @@ PURE := not spark and not model and not ray and not submit and not chaos and not
 PROFILE ?= laptop
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format doctor dist bundle lock clean
+.PHONY: help setup demo test chaos check format doctor dist bundle lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -19,7 +19,10 @@ demo: setup  ## the main job, simulate to publish, on the laptop profile
 
 test: setup  ## all tests: those that need no engine side by side, then the others one after another
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
-	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE))"
+	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE)) and not full_chaos"
+
+chaos: setup  ## every fault there is a test for (make test runs a short set)
+	@$(ENV) && $(PY) -m pytest --durations 20 -m "chaos or full_chaos"
 
 check:  ## format, lint, types of the core, import rules, pure tests (about two minutes)
 	@scripts/bootstrap.sh --packages-only

@@ -25,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ppsehr_spark.service.evaluation:main", "score predicted spans against gold"),
     "review": ("ppsehr_spark.service.review:main", "draw a sample for people to read; bound the notes that leak"),
     "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
+    "replay": ("jobs.annotate:replay", "ask again about segments that were given up (dead letters)"),
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
+    "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
+    "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -41,7 +44,10 @@ _EXAMPLES = """examples:
   ppsehr review notes.jsonl --spans spans.jsonl --out sheet.csv
   ppsehr preview --note note.txt --html note.html
   ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
+  ppsehr replay --lake .state/lake --error-code UNIT_TIMEOUT
   ppsehr evolve --lake .state/lake --gold tests/data/gold
+  ppsehr maintain --lake .state/lake --dry-run
+  ppsehr erase --lake .state/lake --patients persons.txt --reason PIPL-47-3 --requested-by dpo.chen
   ppsehr conf check
 every subcommand has its own --help"""
 

@@ -146,7 +146,7 @@ def _run_stages(
         if stage_code not in (ExitCode.OK, ExitCode.PARTIAL):
             with _reported(reporter, "RUN_NOT_RECORDED"):
                 if stage_code == ExitCode.INFRASTRUCTURE:  # the stage may have died without a word
-                    record_death(Lake(options.lake), settings, start, exit_code=stage_code)
+                    record_death(Lake(options.lake), settings, start, exit_code=stage_code, wait_s=10.0)
             text = f"stopped at {stage.name}, exit code {stage_code}"
             reporter.say("stopped", text, level="error", at=stage.name, exit_code=stage_code)
             return stage_code
@@ -207,10 +207,13 @@ def _command(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> 
     arguments = _arguments(stage, run_id, options)
     if stage.engine != "spark":
         return [sys.executable, *arguments]
-    properties = str(spark_properties(options.profile))
+    return [*_spark_submit(options.profile, options.spark_extra), *arguments]
+
+
+def _spark_submit(profile: str, extra_files: Sequence[str] = ()) -> list[str]:
     submit = str(Path(sys.executable).parent / "spark-submit")
-    extra = [word for item in _extra_properties(options.spark_extra) for word in ("--conf", item)]
-    return [submit, "--properties-file", properties, "--load-spark-defaults", *extra, *arguments]
+    extra = [word for item in _extra_properties(extra_files) for word in ("--conf", item)]
+    return [submit, "--properties-file", str(spark_properties(profile)), "--load-spark-defaults", *extra]
 
 
 def _extra_properties(names: Sequence[str]) -> list[str]:
@@ -229,6 +232,33 @@ def _extra_properties(names: Sequence[str]) -> list[str]:
                 raise ConfigurationError("SPARK_SECRET", key=key, hint=hint)
             found.append(f"{key}={value[0].strip() if value else ''}")
     return found
+
+
+def maintain(argv: Sequence[str]) -> int:
+    """``ppsehr maintain``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("maintain", argv)
+
+
+def erase(argv: Sequence[str]) -> int:
+    """``ppsehr erase``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("erase", argv)
+
+
+def _submit(name: str, argv: Sequence[str]) -> int:
+    """Start a Spark job that is no stage of the main job, with the arguments as they were given."""
+    known = argparse.ArgumentParser(add_help=False)
+    known.add_argument("--profile", default=os.environ.get("PPSEHR_PROFILE", "laptop"))
+    known.add_argument("--conf", default=None)
+    known.add_argument("--set", action="append", default=[])
+    options = known.parse_known_args(argv)[0]
+    job = [str(_JOBS / f"{name}.py"), *argv]
+    try:
+        environment = _environment(load_settings(options.profile, options.set, options.conf))
+        is_help = bool({"-h", "--help"} & set(argv))  # no JVM for a help text
+        return _launch([*([sys.executable] if is_help else _spark_submit(options.profile)), *job], environment)
+    except PpsehrError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return int(error.exit_code)
 
 
 def spark_properties(profile: str) -> Path:

@@ -76,7 +76,7 @@ class PartitionSettings:
 
 @dataclass(frozen=True)
 class AnnotateSettings:
-    """Engine, token budget per run (prompt and output, cached prefix excluded) and the actor pool."""
+    """Engine, token budget per run (prompt and output, cached prefix excluded), the actor pool and its leases (s)."""
 
     engine: str = "vllm"
     token_budget: int = 8_000
@@ -84,7 +84,11 @@ class AnnotateSettings:
     cpus_per_actor: float = 1.0
     gpus_per_actor: float = 0.0
     units_per_commit: int = 8
+    window_tokens: int = 16_000
     max_attempts: int = 2
+    lease_s: float = 120.0
+    max_clock_skew_s: float = 30.0
+    drain_s: float = 60.0
     batch_prompts: int = 16
     judge_accept_logit: float = 0.0
     unit_timeout_s: float = 1_800.0
@@ -197,6 +201,23 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True)
+class MaintainSettings:
+    """Compaction, purge, retention. Sizes are MiB, times hours, shares 0 to 1.
+
+    ``retention_hours`` must exceed ``feed_lag_hours``; ``late_consumer`` says what a table does whose change feed
+    somebody still has to read: ``keep`` its history, or ``refuse`` to run.
+    """
+
+    target_file_mib: int = 128
+    min_small_files: int = 16
+    max_deleted_share: float = 0.1
+    retention_hours: int = 168
+    feed_lag_hours: int = 48
+    late_consumer: str = "keep"
+    spill_hours: int = 24
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run may depend on. Two runs with one ``conf_hash`` treat equal input equally.
 
@@ -221,6 +242,7 @@ class Settings:
     cost: CostSettings = CostSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    maintain: MaintainSettings = MaintainSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -7,21 +7,26 @@ does, prompts, tables. Both are named by string, so that their libraries are imp
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
+from ppsehr_spark.lake.owners import this_process
+from ray_actors.engine_processes import reap_engines
 from ray_actors.pool_plan import PoolPlan
+from ray_actors.safe_actor import ACTOR_DIED, OUT_OF_MEMORY, Failed, SafeActor, safe_errors
 from ray_actors.workplace import ProgressBoard, Workplace, shown_progress
 
 _POLL_S = 1.0
@@ -29,75 +34,33 @@ _CLOSE_TIMEOUT_S = 20.0
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 
-class Worker(Protocol):
-    """What a pool runs: a plain class made from the settings as JSON; making it loads its engine."""
+@dataclass
+class _Seat:
+    """One actor and the calls that wait for it, the first of which runs; its time limit starts when it gets there."""
 
-    def __init__(self, settings_json: str) -> None: ...
-
-    def describe(self) -> dict[str, str]:
-        """What was loaded, for provenance columns."""
-        ...
-
-    def close(self) -> None:
-        """Free the engine and its processes; safe to call twice."""
-        ...
+    actor: Any
+    calls: deque[_Call] = field(default_factory=deque)
+    deadline: float = math.inf
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A call that brought no result: the code of our own error, ``ACTOR_DIED`` or ``UNIT_TIMEOUT``."""
-
-    code: str
-
-
-class SafeActor:
-    """A Worker whose errors are safe to pass on: class of a foreign one, never its message."""
-
-    def __init__(self, worker: str, settings_json: str) -> None:
-        self._name = worker
-        self._settings_json = settings_json
-        self._worker: Any = None
-
-    def load(self) -> dict[str, str]:
-        """Load the worker and say what it is; not in ``__init__``, whose errors Ray reports without their cause."""
-        with _safe_errors("ENGINE_START"):
-            if self._worker is None:
-                module, name = self._name.split(":")
-                self._worker = getattr(importlib.import_module(module), name)(self._settings_json)
-            about: dict[str, str] = self._worker.describe()
-            return about
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        """One method of the worker."""
-        with _safe_errors("ENGINE_FAILED"):
-            if self._worker is None:
-                raise InfrastructureError("ENGINE_START", hint="load() comes first")
-            return getattr(self._worker, method)(*arguments)
-
-    def close(self) -> None:
-        """End the worker and its processes."""
-        if self._worker is not None:
-            self._worker.close()
-
-
-@contextmanager
-def _safe_errors(code: str) -> Iterator[None]:
-    try:
-        yield
-    except PpsehrError:
-        raise
-    except Exception as error:
-        raise InfrastructureError(code, error=type(error).__name__) from None
+@dataclass
+class _Call:
+    task: Any
+    method: str
+    arguments: tuple[Any, ...]
+    reference: Any = None
 
 
 @dataclass
 class ActorPool:
-    """The actors of a plan; one that dies or overstays is replaced. ``about`` is what the last one loaded said."""
+    """The actors of a plan; one that dies or overstays is replaced, and what waited behind goes to its successor.
+
+    ``about`` is what the last one loaded said.
+    """
 
     plan: PoolPlan
     stop: threading.Event
-    _idle: list[Any] = field(default_factory=list)
-    _busy: dict[Any, tuple[Any, Any, float]] = field(default_factory=dict)
+    _seats: list[_Seat] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -106,51 +69,70 @@ class ActorPool:
         Raises:
             PpsehrError: the worker's own complaint; ``ENGINE_START`` when it does not load in time.
         """
-        actors = [self._create() for _ in range(max(1, self.plan.n_actors))]
-        for actor in actors:
-            self._wait_loaded(actor)
-        self._idle = actors
+        reap_engines()
+        self._seats = [_Seat(self._create()) for _ in range(max(1, self.plan.n_actors))]
+        for seat in self._seats:
+            self._wait_loaded(seat.actor)
 
     @property
     def n_idle(self) -> int:
-        """Actors without work."""
-        return len(self._idle)
+        """Calls that may be submitted now."""
+        return sum(max(1, self.plan.depth) - len(seat.calls) for seat in self._seats)
+
+    @property
+    def n_busy(self) -> int:
+        """Calls that have not come back."""
+        return sum(len(seat.calls) for seat in self._seats)
 
     def submit(self, task: Any, method: str, *arguments: Any) -> None:
-        """Let an idle actor call ``method``; ``task`` comes back beside the result."""
-        actor = self._idle.pop()
-        reference = actor.call.remote(method, *arguments)
-        self._busy[reference] = (actor, task, time.monotonic() + self.plan.call_timeout_s)
+        """Let the least busy actor call ``method``; ``task`` comes back beside the result."""
+        seat = min(self._seats, key=lambda seat: len(seat.calls))
+        self._send(seat, _Call(task, method, arguments))
 
     def collect(self) -> Iterator[tuple[Any, Any]]:
-        """Tasks that ended within the next second, with their result or ``Failed``."""
-        ready, _ = ray.wait(list(self._busy), timeout=_POLL_S) if self._busy else ([], [])
+        """Tasks that ended within the next second, with their result or ``Failed``.
+
+        Raises:
+            InfrastructureError: ``RAY_LOST`` when Ray itself has gone.
+        """
+        running = {seat.calls[0].reference: seat for seat in self._seats if seat.calls}
+        try:
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_S) if running else ([], [])
+        except RayError as error:
+            raise InfrastructureError("RAY_LOST", error=type(error).__name__) from None
         for reference in ready:
-            actor, task, _ = self._busy.pop(reference)
+            seat = running[reference]
             outcome, is_alive = _outcome_of(reference)
-            self._take_back(actor, is_alive=is_alive)
-            yield task, outcome
+            yield self._take_back(seat, is_alive=is_alive), outcome
         now = time.monotonic()
-        for reference, (actor, task, deadline) in list(self._busy.items()):
-            if now > deadline:
-                del self._busy[reference]
-                self._take_back(actor, is_alive=False)
-                yield task, Failed("UNIT_TIMEOUT")
+        for seat in self._seats:
+            if seat.calls and now > seat.deadline:
+                yield self._take_back(seat, is_alive=False), Failed("UNIT_TIMEOUT")
+
+    def give_back_waiting(self) -> list[Any]:
+        """Take back every call that no actor has begun; returns their tasks."""
+        waiting = [call for seat in self._seats for call in list(seat.calls)[1:]]
+        for call in waiting:
+            ray.cancel(call.reference)
+        for seat in self._seats:
+            while len(seat.calls) > 1:
+                seat.calls.pop()
+        return [call.task for call in waiting]
 
     def close(self) -> None:
         """End every worker and actor; one that does not answer in time is killed."""
-        actors = [*self._idle, *(actor for actor, _, _ in self._busy.values())]
-        closing = [actor.close.remote() for actor in self._idle]
+        closing = [seat.actor.close.remote() for seat in self._seats if not seat.calls]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
-        for actor in actors:
-            ray.kill(actor)
-        self._idle, self._busy = [], {}
+        for seat in self._seats:
+            ray.kill(seat.actor)
+        self._seats = []
+        reap_engines()
 
     def _create(self) -> Any:
         plan = self.plan
         kind = ray.remote(num_cpus=plan.cpus_per_actor, num_gpus=plan.gpus_per_actor, max_restarts=0)(SafeActor)
-        return kind.remote(plan.worker, plan.settings_json)
+        return kind.remote(plan.worker, plan.settings_json, this_process().name)
 
     def _wait_loaded(self, actor: Any) -> None:
         deadline = time.monotonic() + self.plan.start_timeout_s
@@ -162,12 +144,25 @@ class ActorPool:
                 raise InfrastructureError("ENGINE_START", hint="the engine did not load in time")
         self.about = _get(loaded)
 
-    def _take_back(self, actor: Any, *, is_alive: bool) -> None:
-        if not is_alive:
-            ray.kill(actor)
-            actor = self._create()
-            self._wait_loaded(actor)
-        self._idle.append(actor)
+    def _send(self, seat: _Seat, call: _Call) -> None:
+        call.reference = seat.actor.call.remote(call.method, *call.arguments)
+        if not seat.calls:
+            seat.deadline = time.monotonic() + self.plan.call_timeout_s
+        seat.calls.append(call)
+
+    def _take_back(self, seat: _Seat, *, is_alive: bool) -> Any:
+        """The task of the running call; the next one runs from now on, on a new actor if need be."""
+        done = seat.calls.popleft()
+        if is_alive:
+            seat.deadline = time.monotonic() + self.plan.call_timeout_s
+            return done.task
+        ray.kill(seat.actor)
+        waiting, seat.calls = list(seat.calls), deque()
+        seat.actor = self._create()
+        self._wait_loaded(seat.actor)
+        for call in waiting:
+            self._send(seat, call)
+        return done.task
 
 
 def _get(reference: Any) -> Any:
@@ -180,7 +175,8 @@ def _get(reference: Any) -> Any:
             raise cause from None
         is_memory = isinstance(error, OutOfMemoryError)
         hint = "the machine ran out of memory; free some, or name a smaller model" if is_memory else ""
-        raise InfrastructureError("ACTOR_DIED", error=type(error).__name__, hint=hint) from None
+        code = OUT_OF_MEMORY if is_memory else ACTOR_DIED
+        raise InfrastructureError(code, error=type(error).__name__, hint=hint) from None
 
 
 def _outcome_of(reference: Any) -> tuple[Any, bool]:
@@ -188,7 +184,7 @@ def _outcome_of(reference: Any) -> tuple[Any, bool]:
     try:
         return _get(reference), True
     except PpsehrError as error:
-        return Failed(error.code), error.code != "ACTOR_DIED"
+        return Failed(error.code), error.code not in (ACTOR_DIED, OUT_OF_MEMORY)
 
 
 @contextmanager
@@ -312,7 +308,7 @@ def _run_ranked(config: Mapping[str, Any]) -> None:
     def report(folder: Path | None, metrics: Mapping[str, int]) -> None:
         train.report(dict(metrics), checkpoint=train.Checkpoint.from_directory(str(folder)) if folder else None)
 
-    with ExitStack() as stack, _safe_errors("TRAINING_FAILED"):
+    with ExitStack() as stack, safe_errors("TRAINING_FAILED"):
         context, newest = train.get_context(), train.get_checkpoint()
         workplace = Workplace(
             rank=context.get_world_rank(),

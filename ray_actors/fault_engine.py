@@ -9,18 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ppsehr_spark.errors import ConfigurationError, InfrastructureError
 from ray_actors.engine import Engine, EngineInfo, Prompt, Reply
 from ray_actors.engine import load_engine as load_named_engine
 from ray_actors.options import read_options
 
-#: fault -> what happens to a prompt it hits.
-FAULTS = ("exception", "hang", "slow", "bad_json", "wrong_quote", "error_reply", "crash")
+#: What may happen to a call that holds a prompt it hits, and to the reply of such a prompt.
+CALL_FAULTS = ("exception", "hang", "slow", "crash", "sigkill", "oom")
+REPLY_FAULTS = ("bad_json", "wrong_quote", "error_reply", "too_long")
+FAULTS = (*CALL_FAULTS, *REPLY_FAULTS)
+_SPARE_BYTES, _BLOCK_BYTES = 256 * 2**20, 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class FaultOptions:
         seed: varies the scripted answers.
         delay_s: how long ``slow`` and ``hang`` sleep, in seconds.
         times: the fault strikes this often, then never again; 0 means always.
+        marker: a file that remembers for all processes that the fault has struck; it strikes once then.
+        child_tag: start a process with this argument that does nothing, as an engine starts its workers.
         fail_start: raise while loading instead, as a missing model would.
         inner_options: options of the inner engine.
     """
@@ -44,6 +56,8 @@ class FaultOptions:
     seed: int = 0
     delay_s: float = 0.05
     times: int = 0
+    marker: str = ""
+    child_tag: str = ""
     fail_start: bool = False
     inner_options: dict[str, Any] = field(default_factory=dict)
 
@@ -88,12 +102,13 @@ class FaultEngine:
         self._inner = inner
         self._options = options
         self._left = options.times or -1
+        self._child = _start_child(options.child_tag) if options.child_tag else None
         self.info = inner.info
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Inner replies with the scripted fault laid over the prompts it hits."""
         is_hit = [self._options.trigger in prompt.body for prompt in prompts]
-        if not self._options.fault or self._left == 0 or not any(is_hit):
+        if not self._options.fault or self._left == 0 or not any(is_hit) or not self._is_first():
             return self._inner.generate(prompts)
         self._left -= 1
         self._strike_call()
@@ -110,6 +125,18 @@ class FaultEngine:
     def close(self) -> None:
         """Close the inner engine."""
         self._inner.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def _is_first(self) -> bool:
+        """False where the marker says that the fault has struck before."""
+        try:
+            if self._options.marker:
+                Path(self._options.marker).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def _strike_call(self) -> None:
         fault = self._options.fault
@@ -117,6 +144,10 @@ class FaultEngine:
             raise InfrastructureError("ENGINE_BROKE", engine="fault")
         if fault == "crash":
             os._exit(23)
+        if fault == "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "oom":
+            _exhaust_memory()
         if fault in ("slow", "hang"):
             time.sleep(self._options.delay_s)
 
@@ -124,6 +155,8 @@ class FaultEngine:
         fault = self._options.fault
         if fault == "error_reply":
             return Reply(error_code="ENGINE_ERROR", prompt_tokens=reply.prompt_tokens)
+        if fault == "too_long":
+            return Reply(error_code="PROMPT_TOO_LONG")
         if fault == "bad_json" and not prompt.choices:
             return Reply('{"', prompt_tokens=reply.prompt_tokens, output_tokens=1)
         if fault == "bad_json":
@@ -144,6 +177,24 @@ def _invent(schema: Mapping[str, Any]) -> Any:
     if kind == "array":
         return [_invent(schema["items"])]
     return "此句不在原文之中" if kind == "string" else 1
+
+
+def _exhaust_memory() -> None:
+    """Take memory up to a limit just above what is in use, until Python has none to give."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + _SPARE_BYTES, before[1]))
+    taken: list[bytearray] = []
+    try:
+        while True:
+            taken.append(bytearray(_BLOCK_BYTES))
+    finally:
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _start_child(tag: str) -> subprocess.Popen[bytes]:
+    """A process that outlives this one when nobody ends it."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", tag])
 
 
 def load_engine(options: Mapping[str, Any]) -> FaultEngine:

@@ -38,6 +38,7 @@ class PoolPlan:
         cpus_per_actor, gpus_per_actor: what Ray reserves for each.
         start_timeout_s: how long a worker may take to load.
         call_timeout_s: a call that takes longer is given up and its actor replaced.
+        depth: calls an actor may have at once, the one it works on included; two keep it busy while the driver commits.
     """
 
     worker: str
@@ -47,6 +48,7 @@ class PoolPlan:
     gpus_per_actor: float = 0.0
     start_timeout_s: float = _DEFAULT_START_TIMEOUT_S
     call_timeout_s: float = 1_800.0
+    depth: int = 1
 
     @property
     def n_cpus(self) -> int:
@@ -54,7 +56,9 @@ class PoolPlan:
         return max(1, math.ceil(self.n_actors * self.cpus_per_actor))
 
 
-def plan_pool(settings: Settings, wishes: PoolWishes, *, worker: str, call_timeout_s: float) -> PoolPlan:
+def plan_pool(
+    settings: Settings, wishes: PoolWishes, *, worker: str, call_timeout_s: float, depth: int = 1
+) -> PoolPlan:
     """The pool of one stage; how long loading may take stands in the options of its engine."""
     options = settings.engine.get(wishes.engine, {})
     return PoolPlan(
@@ -65,4 +69,5 @@ def plan_pool(settings: Settings, wishes: PoolWishes, *, worker: str, call_timeo
         gpus_per_actor=wishes.gpus_per_actor,
         start_timeout_s=float(options.get("start_timeout_s", _DEFAULT_START_TIMEOUT_S)),
         call_timeout_s=call_timeout_s,
+        depth=depth,
     )

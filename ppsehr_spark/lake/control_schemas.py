@@ -1,4 +1,4 @@
-"""Tables of the control zone: runs, the audit chain, the privacy ledger, what the lake is.
+"""Tables of the control zone: runs, the audit chain, the privacy ledger, leases, erasures, what the lake is.
 
 Knows: their columns; several jobs append to each, through ``lake``. Must not know: how a row is computed.
 """
@@ -86,5 +86,36 @@ LAKE_INFO = TableSpec(
     ]),
     ("name",), "any", "deltalake",
 )  # fmt: skip
+ERASURES = TableSpec(
+    "control", "erasures", "who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记",
+    pa.schema([
+        _column("erasure_id", pa.string(), "keyed hash of the persons, and the occasion", nullable=False),
+        _column("kind", pa.string(), "tombstone (one per person) or certificate (one per erasure)", nullable=False),
+        _column("person_hash", pa.string(), "keyed hash of the patient key; empty on a certificate", nullable=False),
+        _column("reason", pa.string(), "code of the reason"),
+        _column("requested_by", pa.string(), "role account that asked for it"),
+        _column("at", _UTC, "when"),
+        _column("rows_removed", pa.string(), "rows removed per table, as JSON"),
+        _column("versions", pa.string(), "table versions before and after, as JSON"),
+        _column("learnt", pa.string(), "models, statistics and releases that learnt from them, as JSON"),
+        _column("certificate", pa.string(), "path of the certificate below the lake root"),
+        _column("certificate_hash", pa.string(), "SHA-256 of the certificate's JSON file"),
+        _KEY["run_id"],
+    ]),
+    ("erasure_id", "kind", "person_hash"), "any", "deltalake", stats_columns=("erasure_id", "kind"),
+)  # fmt: skip
 
-SPECS = (RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO)
+UNIT_CLAIMS = TableSpec(
+    "control", "unit_claims", "which driver works on which units, and until when | 工作单元租约",
+    pa.schema([
+        _column("sequence", pa.int64(), "number of the commit; the highest one of an owner counts", nullable=False),
+        _column("owner", pa.string(), "one driver process: hash of its host, process number and start time"),
+        _KEY["run_id"],
+        _column("unit_ids", pa.list_(pa.string()), "all units that it holds now; none when it has left"),
+        _column("claimed_at", _UTC, "when, by the clock of the owner"),
+        _column("expires_at", _UTC, "when others may take over; never earlier than in a row before"),
+    ]),
+    ("sequence",), "any", "deltalake", stats_columns=("sequence", "owner", "expires_at"),
+)  # fmt: skip
+
+SPECS = (ERASURES, RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO, UNIT_CLAIMS)

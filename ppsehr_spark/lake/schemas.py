@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from ppsehr_spark.lake import control_schemas, knowledge_schemas, statistics_schemas, synthesis_schemas
 from ppsehr_spark.lake.control_schemas import AUDIT_LOG as AUDIT_LOG
+from ppsehr_spark.lake.control_schemas import ERASURES as ERASURES
 from ppsehr_spark.lake.control_schemas import LAKE_INFO as LAKE_INFO
 from ppsehr_spark.lake.control_schemas import PRIVACY_LEDGER as PRIVACY_LEDGER
 from ppsehr_spark.lake.control_schemas import RUNS as RUNS
+from ppsehr_spark.lake.control_schemas import UNIT_CLAIMS as UNIT_CLAIMS
 from ppsehr_spark.lake.knowledge_schemas import KNOWLEDGE as KNOWLEDGE
 from ppsehr_spark.lake.statistics_schemas import DP_STATISTICS as DP_STATISTICS
 from ppsehr_spark.lake.statistics_schemas import DRIFT_SKETCHES as DRIFT_SKETCHES
@@ -226,16 +228,18 @@ SEGMENT_ANNOTATIONS = TableSpec(
     ("segment_key", "prompts"), "annotate", "deltalake", has_change_feed=True,
 )  # fmt: skip
 DEAD_LETTERS = TableSpec(
-    "phi", "dead_letters", "segments given up, keys and error class only | 死信",
+    "phi", "dead_letters", "segments given up, keys and error class only, and when they were opened again | 死信",
     pa.schema([
+        _column("sequence", pa.int64(), "number of the commit; the highest one of a segment counts", nullable=False),
         _KEY["segment_key"],
         _KEY["unit_id"],
+        _column("is_replay", pa.bool_(), "true where the segment was opened again, false where it was given up"),
         _column("error_code", pa.string(), "reason code"),
         _column("attempts", pa.int32(), "how often it was tried"),
         _column("engine", pa.string(), "engine name"),
         _KEY["run_id"],
     ]),
-    ("segment_key", "run_id"), "annotate", "deltalake",
+    ("sequence", "segment_key"), "annotate", "deltalake",
 )  # fmt: skip
 CORRECTIONS = TableSpec(
     "phi", "corrections", "spans corrected by people | 人工修订",

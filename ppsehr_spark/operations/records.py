@@ -101,9 +101,15 @@ def append_run(lake: Lake, settings: Settings, start: RunStart, end: RunEnd) -> 
     return row
 
 
-def record_death(lake: Lake, settings: Settings, start: RunStart, *, exit_code: int) -> bool:
-    """Write the row that a killed stage could not write; True when one was missing."""
-    has_row = any((run["run_id"], run["stage"]) == (start.run_id, start.stage) for run in _read(lake, start))
+def record_death(lake: Lake, settings: Settings, start: RunStart, *, exit_code: int, wait_s: float = 0.0) -> bool:
+    """Write the row that a killed stage could not write; True when one was missing.
+
+    Args:
+        wait_s: how long the stage may still take to write its own: a Spark driver outlives its JVM for a moment.
+    """
+    deadline = time.monotonic() + wait_s
+    while not (has_row := _has_row(lake, start)) and time.monotonic() < deadline:
+        time.sleep(1.0)
     if not has_row:
         append_run(lake, settings, start, RunEnd(INTERRUPTED, exit_code, PROCESS_DIED))
     return not has_row
@@ -124,11 +130,10 @@ def is_done(lake: Lake, stage: str, fingerprint: str) -> bool:
     return bool(runs) and (runs[-1]["fingerprint"], runs[-1]["status"]) == (fingerprint, OK)
 
 
-def _read(lake: Lake, start: RunStart) -> list[dict[str, Any]]:
-    """Rows since the start, give or take an hour between clocks."""
-    return [
-        run for run in read_runs(lake, start.stage) if (start.started_at - run["started_at"]).total_seconds() < 3600
-    ]
+def _has_row(lake: Lake, start: RunStart) -> bool:
+    """Whether this very run has its row: of the same run id, not older than the start (a run may be taken up again)."""
+    runs = [run for run in read_runs(lake, start.stage) if run["run_id"] == start.run_id]
+    return any(run["started_at"] >= start.started_at for run in runs)
 
 
 def _token_columns(tokens: Tokens) -> dict[str, int | None]:

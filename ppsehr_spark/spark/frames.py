@@ -21,6 +21,7 @@ from pyspark.storagelevel import StorageLevel
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.spark.conflicts import retry_conflicts
 
 _COUNTS = ("inserted", "updated", "deleted", "computed")
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -160,7 +161,8 @@ def _merge(target: DeltaTable, spec: TableSpec, rows: DataFrame, *, is_update: b
     merge = target.alias("t").merge(rows.alias("s"), _same_key(spec))
     if is_update and _differs(spec):
         merge = merge.whenMatchedUpdateAll(condition=_differs(spec))
-    merge.whenNotMatchedInsertAll().execute()
+    # repeatable by key, so an OPTIMIZE that was faster costs a second try and not the stage
+    retry_conflicts(merge.whenNotMatchedInsertAll().execute, table=spec.full_name)
 
 
 def _written(target: DeltaTable) -> dict[str, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -146,6 +147,7 @@ def test_a_dry_run_of_what_is_done_says_that_nothing_would_run(
 
 def _fail(error: BaseException) -> Callable[[RunContext], StageResult]:
     def body(context: RunContext) -> StageResult:
+        logging.getLogger("a.library").warning("value '%s' and %s", SECRET, SECRET)
         raise error
 
     return body
@@ -213,6 +215,16 @@ def test_sigterm_ends_a_job_with_its_row(arguments: list[str], tmp_path: Path) -
     assert (run["status"], run["error_code"]) == ("interrupted", "INTERRUPTED")
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    handlers, level = list(logging.root.handlers), logging.root.level
+    yield
+    logging.captureWarnings(False)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_before")
 def test_json_lines_carry_the_event_and_no_value(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     stage = _stage(lambda context: StageResult({"rows": 3}))
     as_json = [*arguments, "--run-id", "r7", "--set", "log.format=json"]
@@ -220,7 +232,9 @@ def test_json_lines_carry_the_event_and_no_value(arguments: list[str], capsys: p
     assert run_job(_stage(_fail(ValueError(SECRET))), [*as_json, "--force"]) == 7
     said = capsys.readouterr().err
     lines = [json.loads(line) for line in said.splitlines()]
-    assert [(line["event"], line["stage"], line["run_id"]) for line in lines][0] == ("finished", "sample", "r7")
+    assert [line["event"] for line in lines] == ["finished", "library", "UNEXPECTED"]
+    assert {(line["stage"], line["run_id"]) for line in lines if "stage" in line} == {("sample", "r7")}
+    assert lines[1]["message"] == "value * and **", "a library's line keeps its words and loses its values"
     assert (lines[0]["counts"], lines[0]["status"], lines[0]["level"]) == ({"rows": 3}, "ok", "info")
     assert SECRET not in said
 

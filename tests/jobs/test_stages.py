@@ -23,6 +23,7 @@ from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.volumes import measure_tables
 from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
 
@@ -206,6 +207,13 @@ def test_the_answer_to_todays_prompt_counts_whenever_it_was_given(run: tuple[Lak
         assert _run("tier", common) == 0
         note = _by_source_id(lake, schemas.ANNOTATIONS)["3"]
         assert (len(note["spans"]), note["n_open_segments"]) == (n_spans, 0)
+
+
+def test_sizes_from_metadata_are_the_rows_that_readers_see(run: tuple[Lake, Path, list[str]]) -> None:
+    lake = run[0]
+    volumes = measure_tables(lake, schemas.TABLES.values())
+    there = {name: volume.rows for name, volume in volumes.items() if volume.version is not None}
+    assert there == {name: lake.read(schemas.TABLES[name]).num_rows for name in there} and len(there) > 12
 
 
 @pytest.mark.usefixtures("run")

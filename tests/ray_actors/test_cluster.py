@@ -143,6 +143,7 @@ SLOW = 'engine.fault={inner="scripted", fault="slow", delay_s=0.7}'
 
 
 @pytest.mark.chaos
+@pytest.mark.full_chaos
 def test_killed_job_leaves_no_process_and_resumes_without_doubles(lake: Lake) -> None:
     rows = [segment_row(n) for n in range(16)]
     write_units(lake, rows, per_unit=1)
@@ -163,6 +164,7 @@ def test_killed_job_leaves_no_process_and_resumes_without_doubles(lake: Lake) ->
 
 
 @pytest.mark.chaos
+@pytest.mark.full_chaos
 def test_sigterm_commits_ends_cleanly_and_says_so(lake: Lake) -> None:
     write_units(lake, [segment_row(n) for n in range(40)], per_unit=1)
     job = start_job(lake, options=SLOW)
@@ -175,15 +177,3 @@ def test_sigterm_commits_ends_cleanly_and_says_so(lake: Lake) -> None:
     _, alive = psutil.wait_procs(started, timeout=30)
     assert [p.name() for p in alive] == []
     assert 1 <= len(answered(lake)) < 40
-
-
-@pytest.mark.chaos
-def test_crash_after_a_commit_asks_nothing_twice(lake: Lake) -> None:
-    rows = [segment_row(n) for n in range(4)]
-    write_units(lake, rows, per_unit=2)
-    job = start_job(lake, options='engine.fault={inner="scripted"}', env={"PPSEHR_CRASH_AT": "annotate.after_commit"})
-    job.communicate(timeout=300)
-    assert job.returncode == 137
-    assert len(answered(lake)) == 2
-    annotate(lake)
-    assert keys_of(answered(lake)) == keys_of(rows)

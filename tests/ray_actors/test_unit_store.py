@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from ppsehr_spark.lake.tables import Lake
-from ray_actors.annotator import Annotator
+from ray_actors.answer_sink import AnswerSink
+from ray_actors.answer_watch import AnswerWatch
 from ray_actors.dispatch import Task
-from ray_actors.unit_store import AnswerSink, open_tasks
+from ray_actors.unit_store import open_tasks
+from ray_actors.unit_worker import Order, UnitWorker
 from tests.ray_actors.open_lake import make_settings, segment_row, write_units
 
 SETTINGS = make_settings("fault", options={})
@@ -28,12 +30,16 @@ def lake(tmp_path: Path) -> Lake:
 def answer_all(lake: Lake, settings: Any = SETTINGS) -> int:
     """Answers to whatever is open under these prompts; returns how many."""
     tasks = open_tasks(lake, settings.files)
-    annotator = Annotator(settings.to_json())
-    sink = AnswerSink(lake, run_id="r", engine="fault", units_per_commit=1)
+    worker = UnitWorker(settings.to_json())
+    sink = AnswerSink(lake, AnswerWatch(lake, settings.files), run_id="r", engine="fault", units_per_commit=1)
     by_key = {row["segment_key"]: row for row in ROWS}
     for task in tasks:
-        sink.add(task, annotator.annotate_unit([by_key[key] for key in task.segment_keys]).rows, ())
-    annotator.close()
+        order = Order(lake.uri, task.unit_id, "r")
+        receipt = worker.annotate_part(order, [by_key[key] for key in task.segment_keys], 10_000)
+        assert receipt.part is not None
+        sink.add(receipt.part)
+    worker.close()
+    sink.commit()
     return len(keys_of(tasks))
 
 

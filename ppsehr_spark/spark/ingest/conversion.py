@@ -12,7 +12,7 @@ from typing import Any
 
 from ppsehr_spark.domain.identity import keyed_hash
 from ppsehr_spark.spark.ingest.mapping import DELETE, OPERATION, ROW_NUMBER, FileGroup
-from ppsehr_spark.spark.ingest.records import Record, Reject, has_escaped_byte
+from ppsehr_spark.spark.ingest.records import Record, Reject, has_lone_surrogate
 
 #: Hospital clocks without a zone show China Standard Time (GB/T 7408).
 _CHINA = timezone(timedelta(hours=8))
@@ -95,7 +95,7 @@ class Converter:
         if isinstance(value, str):
             if "\x00" in value:
                 raise FieldError(field, "NULL_BYTE")
-            if has_escaped_byte(value) or any("\ud800" <= c <= "\udfff" for c in value):
+            if has_lone_surrogate(value):
                 raise FieldError(field, "INVALID_ENCODING")
         return value
 

@@ -23,6 +23,8 @@ from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.errors import InputError, QualityGateError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.erasures import drop_erased, read_tombstones
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import delete_keys, map_batches, merge_rows, read_table
@@ -75,7 +77,7 @@ def list_source(mapping: SourceMapping, root: str) -> list[SourceFile]:
     Raises:
         InputError: ``SOURCE_MISSING`` when the root or a group's folder is not there.
     """
-    filesystem, base = fs.FileSystem.from_uri(root) if "://" in root else (fs.LocalFileSystem(), root)
+    filesystem, base = open_file_system(root)
     prefix = root.split("://")[0] + "://" if "://" in root else ""
     found: list[SourceFile] = []
     for position, group in enumerate(mapping.groups):
@@ -132,7 +134,8 @@ def ingest_source(
             ``ingest.max_reject_share``, ``TOO_MANY_DELETIONS`` see ``absence``; rejects are written, tables are left
             as they were.
     """
-    delivery = _Delivery(spark, lake, mapping.name, _land_all(spark, mapping, root, settings))
+    erased = read_tombstones(lake)
+    delivery = _Delivery(spark, lake, mapping.name, _land_all(spark, mapping, root, settings, erased), bool(erased))
     try:
         merges = _resolve(delivery)
         counts = {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
@@ -168,14 +171,19 @@ class _Delivery:
     lake: Lake
     source: str
     landed: list[_Landed]
+    has_erased: bool
 
 
-def _land_all(spark: SparkSession, mapping: SourceMapping, root: str, settings: Settings) -> list[_Landed]:
+def _land_all(
+    spark: SparkSession, mapping: SourceMapping, root: str, settings: Settings, erased: frozenset[str]
+) -> list[_Landed]:
     """Every group that has files, in the order in which their tables depend on one another."""
     files = list_source(mapping, root)
     order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
     return [
-        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
+        _land(
+            spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings, erased
+        )
         for position in order
         if any(f.group == position for f in files)
     ]
@@ -186,7 +194,7 @@ def _store_all(delivery: _Delivery) -> dict[str, int]:
     counts: dict[str, int] = {}
     for group in delivery.landed:
         table = group.group.table
-        for name, value in _store(delivery.spark, delivery.lake, group).items():
+        for name, value in _store(delivery, group).items():
             if name != "computed":
                 counts[f"{table}_{name}"] = counts.get(f"{table}_{name}", 0) + value
         crash_point(f"ingest.after_{table}")
@@ -213,7 +221,14 @@ def _remove_absent(delivery: _Delivery, absence: Absence, n_deleted: int) -> dic
     return {"notes_deleted": n_deleted, "deletions_withheld": absence.n_unreadable}
 
 
-def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source: str, settings: Settings) -> _Landed:
+def _land(
+    spark: SparkSession,
+    files: list[SourceFile],
+    group: FileGroup,
+    source: str,
+    settings: Settings,
+    erased: frozenset[str],
+) -> _Landed:
     """Typed rows and rejects of a group in one frame, read once; one task reads one file."""
     schema = pa.schema(
         [*(f.with_nullable(True) for f in _TARGETS[group.table].schema if f.name != "run_id"), *_LANDING_FIELDS]
@@ -227,7 +242,8 @@ def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source
         for batch in batches:
             for uri, relative in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 converter = Converter(group, source, key, limit, relative)
-                yield from _batches(_read_file(uri, converter), schema)
+                rows = drop_erased(_read_file(uri, converter), key=key, tombstones=erased)
+                yield from _batches(rows, schema)
 
     rows = map_batches(listed.repartition(len(files)), read, schema).persist(StorageLevel.DISK_ONLY)
     key, good = _TARGETS[group.table].keys[0], rows.where("_reason IS NULL")
@@ -236,7 +252,7 @@ def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source
 
 def _read_file(uri: str, converter: Converter) -> Iterator[dict[str, Any]]:
     """Rows of one file as dictionaries; rejects carry ``_field`` and ``_reason``."""
-    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    filesystem, path = open_file_system(uri)
     key_column = _TARGETS[converter.group.table].keys[0]
     with io.BufferedReader(filesystem.open_input_stream(path, compression=None)) as stream:
         for item in read_records(stream, converter.group, is_gzip=path.endswith(".gz")):
@@ -263,7 +279,8 @@ def _batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.R
         yield pa.RecordBatch.from_pylist(held, schema=schema)
 
 
-def _store(spark: SparkSession, lake: Lake, landed: _Landed) -> dict[str, int]:
+def _store(delivery: _Delivery, landed: _Landed) -> dict[str, int]:
+    spark, lake = delivery.spark, delivery.lake
     table, rows = landed.group.table, landed.chosen.where("NOT coalesce(_is_deleted, false)")
     spec = _TARGETS[table]
     if table == "merges":
@@ -274,6 +291,8 @@ def _store(spark: SparkSession, lake: Lake, landed: _Landed) -> dict[str, int]:
         rows = to_survivors(spark, lake, rows)
     if table == "notes":
         rows = _add_context(spark, lake, rows)
+    if table == "gold" and delivery.has_erased:  # gold names no patient: it follows its note
+        rows = rows.join(read_table(spark, lake, schemas.NOTES).select("note_key"), "note_key", "left_semi")
     describe(spark, f"ingest: merge {table}")
     counts = merge_rows(spark, lake, spec, rows)
     if landed.group.is_journal:
