@@ -19,6 +19,12 @@ _GATHERS = {"collect", "first", "head", "take", "tail", "toArrow"}
 #: What makes few rows of many, or of a table's log.
 _AGGREGATES = {"agg", "count", "history"}
 
+#: The one row of figures that OPTIMIZE and REORG return; what a search for an erased person found, which must be nothing.
+_FEW_ROWS = {
+    "maintenance/jvm_tables.py": {"compact_jvm_table", "purge_jvm_table"},
+    "erasure/searching.py": {"_find_shared", "_search"},
+}
+
 
 def _calls(tree: ast.AST) -> Iterator[ast.Attribute | ast.Name]:
     yield from (node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func))
@@ -53,7 +59,8 @@ def _is_outer(function: ast.FunctionDef, functions: list[ast.FunctionDef]) -> bo
 def test_no_function_runs_per_row_and_no_table_comes_home(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert find_forbidden(tree) == set()
-    assert find_gathered(tree) == []
+    allowed = _FEW_ROWS.get(str(path.relative_to(_ROOM)), set())
+    assert set(find_gathered(tree)) == allowed
 
 
 @pytest.mark.parametrize(
