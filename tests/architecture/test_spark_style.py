@@ -19,11 +19,8 @@ _GATHERS = {"collect", "first", "head", "take", "tail", "toArrow"}
 #: What makes few rows of many, or of a table's log.
 _AGGREGATES = {"agg", "count", "history"}
 
-#: The one row of figures that OPTIMIZE and REORG return; what a search for an erased person found, which must be nothing.
-_FEW_ROWS = {
-    "maintenance/jvm_tables.py": {"compact_jvm_table", "purge_jvm_table"},
-    "erasure/searching.py": {"_find_shared", "_search"},
-}
+#: The one row of figures that OPTIMIZE and REORG return.
+_FEW_ROWS = {"maintenance/jvm_tables.py": {"compact_jvm_table", "purge_jvm_table"}}
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Attribute | ast.Name]:
