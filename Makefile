@@ -6,7 +6,7 @@ PURE := not spark and not model and not ray and not submit and not chaos and not
 PROFILE ?= laptop
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check format doctor dist lock clean
+.PHONY: help setup demo test chaos check format doctor dist bundle lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ doctor:  ## what this machine lacks, and how to mend it
 
 dist:  ## wheel for hosts, and the same content as a zip for spark-submit --py-files
 	@$(ENV) && $(PY) scripts/build_dist.py
+
+bundle: setup  ## one folder for a host without internet: packages, jars, weights, installer (BUNDLE=--without-model)
+	@$(ENV) && $(PY) scripts/build_bundle.py $(BUNDLE)
 
 lock:  ## resolve requirements/packages.in again, keeping pins that still fit
 	@scripts/lock.sh

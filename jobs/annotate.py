@@ -26,7 +26,13 @@ def _body(context: RunContext) -> StageResult:
 def _plan(context: RunContext) -> Mapping[str, object]:
     dead = dead_letters.count_dead(context.lake, error_code=context.arguments.error_code)
     about = {"engine": context.settings.annotate.engine, "token_budget": context.settings.annotate.token_budget}
-    return {**about, "dead_letters": dead, **describe_open(context.lake, context.settings)}
+    opened = describe_open(context.lake, context.settings)
+    tokens = min(opened["estimated_prompt_tokens"], context.settings.annotate.token_budget)
+    return {**about, "dead_letters": dead, **opened, "estimated_tokens": tokens}
+
+
+def _work(context: RunContext) -> int:
+    return describe_open(context.lake, context.settings)["open_segments"]
 
 
 STAGE = Stage(
@@ -35,6 +41,8 @@ STAGE = Stage(
     body=_body,
     add_arguments=add_arguments,
     plan=_plan,
+    work=_work,
+    work_count="segments",
     writes=(schemas.SEGMENT_ANNOTATIONS, schemas.DEAD_LETTERS),
     example="python jobs/annotate.py --lake .state/lake --set annotate.token_budget=20000",
     uses_knowledge=True,

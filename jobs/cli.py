@@ -18,6 +18,7 @@ from ppsehr_spark import __version__
 #: subcommand -> (module:function taking the remaining arguments, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("jobs.pipeline:main", "the main job: sources to protected notes, every stage in order"),
+    "refresh": ("jobs.refresh:main", "the night after: new, corrected and deleted notes, merged patients, and no more"),
     "annotate": ("ppsehr_spark.service.file_mode:annotate", "find spans and tiers in a file of notes, no lake"),
     "protect": ("ppsehr_spark.service.file_mode:protect", "rewrite a file of notes under a policy, no lake"),
     "preview": ("ppsehr_spark.service.preview:main", "show one note with its spans, tiers and reasons"),
@@ -26,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "correct": ("ppsehr_spark.service.correction_door:main", "enter corrections of spans that a person wrote down"),
     "replay": ("jobs.annotate:replay", "ask again about segments that were given up (dead letters)"),
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
+    "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
+    "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -34,6 +37,7 @@ CASCADE = "jobs.cascade:open_cascade"
 _EXAMPLES = """examples:
   ppsehr doctor
   ppsehr run
+  ppsehr refresh --lake /data/lake --source /data/delivery
   ppsehr annotate notes.jsonl --out spans.jsonl
   ppsehr protect notes.jsonl --spans spans.jsonl --policy research --out protected.jsonl
   ppsehr evaluate gold.jsonl spans.jsonl --notes notes.jsonl
@@ -42,6 +46,8 @@ _EXAMPLES = """examples:
   ppsehr correct corrections.tsv --lake .state/lake --author dr.lin
   ppsehr replay --lake .state/lake --error-code UNIT_TIMEOUT
   ppsehr evolve --lake .state/lake --gold tests/data/gold
+  ppsehr maintain --lake .state/lake --dry-run
+  ppsehr erase --lake .state/lake --patients persons.txt --reason PIPL-47-3 --requested-by dpo.chen
   ppsehr conf check
 every subcommand has its own --help"""
 

@@ -1,4 +1,4 @@
-"""Source files -> phi.patients, phi.encounters, phi.notes, phi.gold, phi.rejects (Spark)."""
+"""Source files -> phi.patients, encounters, notes, gold, patient_merges, rejects (Spark)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
-from ppsehr_spark.spark.ingest.landing import ingest_source, list_source, source_fingerprint
+from ppsehr_spark.spark.ingest.landing import ingest_source, list_source, measure_source, source_fingerprint
 from ppsehr_spark.spark.ingest.mapping import SourceMapping, load_mapping
 from ppsehr_spark.spark.session import open_session
 
@@ -26,12 +26,16 @@ def _body(context: RunContext) -> StageResult:
         root=context.arguments.source,
         settings=context.settings,
         run_id=context.run_id,
+        is_snapshot=context.arguments.snapshot,
     )
-    return StageResult(counts)
+    return StageResult(counts, is_partial=counts.get("deletions_withheld", 0) > 0)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="URI", help="folder that holds the hospital's export")
+    parser.add_argument(
+        "--snapshot", action="store_true", help="the export is complete: delete this source's notes that are not in it"
+    )
 
 
 STAGE = Stage(
@@ -41,9 +45,10 @@ STAGE = Stage(
     conf_sections=("ingest", "identity"),
     conf_files=("sources/",),
     add_arguments=_arguments,
-    fingerprint=lambda context: source_fingerprint(_mapping(context), context.arguments.source),
-    plan=lambda context: {"files": len(list_source(_mapping(context), context.arguments.source))},
-    writes=(schemas.PATIENTS, schemas.ENCOUNTERS, schemas.NOTES, schemas.GOLD, schemas.REJECTS),
+    fingerprint=lambda c: [source_fingerprint(_mapping(c), c.arguments.source), c.arguments.snapshot],
+    plan=lambda context: measure_source(_mapping(context), context.arguments.source),
+    work=lambda context: measure_source(_mapping(context), context.arguments.source)["source_kib"] or None,
+    writes=(schemas.PATIENTS, schemas.ENCOUNTERS, schemas.NOTES, schemas.GOLD, schemas.REJECTS, schemas.PATIENT_MERGES),
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/ingest.py "
     "--lake .state/lake --source .state/source",
 )

@@ -7,43 +7,52 @@ Spark and Ray. Running it again changes nothing; killed anywhere, running it aga
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ppsehr_spark.config import load_settings
+from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError, UsageError
 from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.summary import render_summary, summarise_lake
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.metrics import write_run_metrics
+from ppsehr_spark.operations.plans import render_plans
+from ppsehr_spark.operations.records import RunStart, record_death
+from ppsehr_spark.operations.reporting import Reporter, describe_exception, is_json_by_environment, wants_json
 from ppsehr_spark.runtime import new_run_id
 
 _JOBS = Path(__file__).resolve().parent
+_SECRET = re.compile(r"(?i)secret|password|token|credential(?!s?[.]provider)|access[.]key")
 
 
 @dataclass(frozen=True)
 class PipelineStage:
-    """One stage: its job file, its engine, and whether it reads the source folder."""
+    """One stage: its job file, its engine, whether it reads the source folder, and flags that only it understands."""
 
     name: str
     engine: str
     takes_source: bool = False
+    flags: tuple[str, ...] = ()
 
 
 STAGES: tuple[PipelineStage, ...] = (
     PipelineStage("simulate", "spark", takes_source=True),
-    PipelineStage("ingest", "spark", takes_source=True),
-    PipelineStage("partition", "spark"),
+    PipelineStage("ingest", "spark", takes_source=True, flags=("--snapshot",)),
+    PipelineStage("partition", "spark", flags=("--full",)),
     PipelineStage("annotate", "ray"),
-    PipelineStage("tier", "spark"),
-    PipelineStage("protect", "spark"),
+    PipelineStage("tier", "spark", flags=("--full",)),
+    PipelineStage("protect", "spark", flags=("--full",)),
     PipelineStage("stats", "spark"),
     PipelineStage("fit", "spark"),
     PipelineStage("train", "ray"),
@@ -56,7 +65,8 @@ _EXAMPLES = """examples:
   ppsehr run --lake /data/lake --source /data/export --from ingest --set ingest.source=yidu
   ppsehr run --set annotate.engine=rules            no model at all
   ppsehr run --set simulate.n_patients=2000 --until partition
-  ppsehr run --dry-run                              what each stage would do"""
+  ppsehr run --dry-run                              what each stage would do, read, spend and take
+  ppsehr run --spark-extra eventlog                 with conf/spark/eventlog.conf laid over the profile's properties"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except PpsehrError as error:
-        print(f"pipeline: {error}", file=sys.stderr)
+        Reporter("pipeline", options.run_id, is_json_by_environment()).say_error(error)
         return int(error.exit_code)
 
 
@@ -90,7 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="each stage says what it would do and writes nothing")
     parser.add_argument("--explain", action="store_true", help="each stage says why it runs or not")
     parser.add_argument("--force", action="store_true", help="run stages whose inputs did not change, too")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--json", action="store_true", help="print the summary, or the plans of a dry run, as JSON")
+    parser.add_argument("--full", action="store_true", help="compare whole tables instead of following changes")
+    parser.add_argument("--snapshot", action="store_true", help="the source is complete: delete notes not in it")
+    parser.add_argument("--no-summary", action="store_true", help="do not read the tables again for a summary")
+    extra = "properties laid over the profile's: NAME of conf/spark/NAME.conf, or a path; also PPSEHR_SPARK_EXTRA"
+    known = [name for name in os.environ.get("PPSEHR_SPARK_EXTRA", "").split(",") if name]
+    parser.add_argument("--spark-extra", action="append", default=known, metavar="NAME", help=extra)
     return parser
 
 
@@ -101,25 +117,71 @@ def _run(options: argparse.Namespace) -> int:
     if first > last:
         raise UsageError("STAGE_ORDER", first=options.first, last=options.last, hint="--from comes after --until")
     run_id = options.run_id or new_run_id()
+    reporter = Reporter("pipeline", run_id, wants_json(settings.log.format))
     chosen = STAGES[first : last + 1]
-    code = int(ExitCode.OK)
+    if options.dry_run:
+        return _show_plans(chosen, run_id, options, _environment(settings))
     started = time.monotonic()
-    for stage in tqdm(chosen, unit="stage", file=sys.stderr, disable=None):
-        stage_code = _launch(stage, run_id, options)
-        if stage_code not in (ExitCode.OK, ExitCode.PARTIAL):
-            print(f"pipeline: stopped at {stage.name}, exit code {stage_code}", file=sys.stderr)
-            return stage_code
-        code = max(code, stage_code)
-    if not options.dry_run:
-        lake = Lake(options.lake)
+    code = _run_stages(chosen, run_id, options, settings, reporter)
+    seconds = time.monotonic() - started
+    lake = Lake(options.lake)
+    with _reported(reporter, "METRICS_NOT_WRITTEN"):
+        write_run_metrics(lake, settings, exit_code=code, seconds=seconds, finished_at=time.time())
+    if code not in (ExitCode.OK, ExitCode.PARTIAL):
+        return code
+    if not options.no_summary:
         print(render_summary(summarise_lake(lake, with_knowledge(lake, settings)), as_json=options.json))
-        print(f"pipeline: run {run_id} took {time.monotonic() - started:.0f} s", file=sys.stderr)
+    reporter.say("finished", f"run {run_id} took {seconds:.0f} s", exit_code=code, seconds=round(seconds, 3))
     return code
 
 
-def _launch(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> int:
+def _run_stages(
+    chosen: Sequence[PipelineStage], run_id: str, options: argparse.Namespace, settings: Settings, reporter: Reporter
+) -> int:
+    code = int(ExitCode.OK)
+    is_silent, environment = True if reporter.is_json else None, _environment(settings)
+    for stage in tqdm(chosen, unit="stage", file=sys.stderr, disable=is_silent):
+        start = RunStart(run_id, stage.name)
+        stage_code = _launch(_command(stage, run_id, options), environment)
+        if stage_code not in (ExitCode.OK, ExitCode.PARTIAL):
+            with _reported(reporter, "RUN_NOT_RECORDED"):
+                if stage_code == ExitCode.INFRASTRUCTURE:  # the stage may have died without a word
+                    record_death(Lake(options.lake), settings, start, exit_code=stage_code, wait_s=10.0)
+            text = f"stopped at {stage.name}, exit code {stage_code}"
+            reporter.say("stopped", text, level="error", at=stage.name, exit_code=stage_code)
+            return stage_code
+        code = max(code, stage_code)
+    return code
+
+
+@contextmanager
+def _reported(reporter: Reporter, event: str) -> Iterator[None]:
+    """What an operator would like to know must not change how a run ends."""
+    try:
+        yield
+    except Exception as error:
+        said = describe_exception(error)
+        reporter.say(event, f"{event} {said}", level="warning", error=said)
+
+
+def _show_plans(
+    chosen: Sequence[PipelineStage], run_id: str, options: argparse.Namespace, environment: Mapping[str, str]
+) -> int:
+    """Ask every stage for its plan; no stage needs Spark or Ray for that."""
+    plans = []
+    for stage in tqdm(chosen, unit="stage", file=sys.stderr, disable=None):
+        command = [sys.executable, *_arguments(stage, run_id, options)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            return done.returncode
+        plans.append(json.loads(done.stdout))
+    print("\n".join(map(json.dumps, plans)) if options.json else render_plans(plans))
+    return int(ExitCode.OK)
+
+
+def _launch(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one stage in its own process and wait; SIGTERM and Ctrl-C reach the stage."""
-    process = subprocess.Popen(_command(stage, run_id, options), env=_environment())
+    process = subprocess.Popen(command, env=environment)
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return_code = process.wait()
@@ -128,24 +190,75 @@ def _launch(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> i
         return_code = process.wait()
     finally:
         signal.signal(signal.SIGTERM, previous)
-    return return_code if 0 <= return_code < 128 else int(ExitCode.INFRASTRUCTURE)
+    return return_code if return_code in set(ExitCode) else int(ExitCode.INFRASTRUCTURE)
+
+
+def _arguments(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> list[str]:
+    arguments = [str(_JOBS / f"{stage.name}.py"), "--lake", options.lake, "--run-id", run_id]
+    arguments += ["--profile", options.profile]
+    arguments += ["--source", options.source] if stage.takes_source else []
+    arguments += ["--conf", options.conf] if options.conf else []
+    flags = ("--dry-run", "--explain", "--force", *stage.flags)
+    arguments += [flag for flag in flags if getattr(options, flag[2:].replace("-", "_"))]
+    return arguments + [word for item in options.set for word in ("--set", item)]
 
 
 def _command(stage: PipelineStage, run_id: str, options: argparse.Namespace) -> list[str]:
-    job = str(_JOBS / f"{stage.name}.py")
-    arguments = ["--lake", options.lake, "--run-id", run_id, "--profile", options.profile]
-    arguments += ["--source", options.source] if stage.takes_source else []
-    arguments += ["--conf", options.conf] if options.conf else []
-    arguments += [
-        flag for flag in ("--dry-run", "--explain", "--force") if getattr(options, flag[2:].replace("-", "_"))
-    ]
-    for item in options.set:
-        arguments += ["--set", item]
+    arguments = _arguments(stage, run_id, options)
     if stage.engine != "spark":
-        return [sys.executable, job, *arguments]
-    properties = spark_properties(options.profile)
+        return [sys.executable, *arguments]
+    return [*_spark_submit(options.profile, options.spark_extra), *arguments]
+
+
+def _spark_submit(profile: str, extra_files: Sequence[str] = ()) -> list[str]:
     submit = str(Path(sys.executable).parent / "spark-submit")
-    return [submit, "--properties-file", str(properties), "--load-spark-defaults", job, *arguments]
+    extra = [word for item in _extra_properties(extra_files) for word in ("--conf", item)]
+    return [submit, "--properties-file", str(spark_properties(profile)), "--load-spark-defaults", *extra]
+
+
+def _extra_properties(names: Sequence[str]) -> list[str]:
+    """``key=value`` of each extra file; a secret would stand in the process list, so none is taken.
+
+    Raises:
+        ConfigurationError: ``SPARK_PROPERTIES``, ``SPARK_SECRET``.
+    """
+    found = []
+    for name in names:
+        path = Path(name) if Path(name).is_file() else spark_properties(name)
+        lines = [line.split(None, 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        for key, *value in (line for line in lines if line and not line[0].startswith("#")):
+            if _SECRET.search(key):
+                hint = "give secrets by environment or by a Hadoop credential provider"
+                raise ConfigurationError("SPARK_SECRET", key=key, hint=hint)
+            found.append(f"{key}={value[0].strip() if value else ''}")
+    return found
+
+
+def maintain(argv: Sequence[str]) -> int:
+    """``ppsehr maintain``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("maintain", argv)
+
+
+def erase(argv: Sequence[str]) -> int:
+    """``ppsehr erase``: the job by spark-submit; its own ``--help`` and exit codes."""
+    return _submit("erase", argv)
+
+
+def _submit(name: str, argv: Sequence[str]) -> int:
+    """Start a Spark job that is no stage of the main job, with the arguments as they were given."""
+    known = argparse.ArgumentParser(add_help=False)
+    known.add_argument("--profile", default=os.environ.get("PPSEHR_PROFILE", "laptop"))
+    known.add_argument("--conf", default=None)
+    known.add_argument("--set", action="append", default=[])
+    options = known.parse_known_args(argv)[0]
+    job = [str(_JOBS / f"{name}.py"), *argv]
+    try:
+        environment = _environment(load_settings(options.profile, options.set, options.conf))
+        is_help = bool({"-h", "--help"} & set(argv))  # no JVM for a help text
+        return _launch([*([sys.executable] if is_help else _spark_submit(options.profile)), *job], environment)
+    except PpsehrError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return int(error.exit_code)
 
 
 def spark_properties(profile: str) -> Path:
@@ -154,14 +267,15 @@ def spark_properties(profile: str) -> Path:
     Raises:
         ConfigurationError: ``SPARK_PROPERTIES`` when the profile has none.
     """
-    for root in (_JOBS.parent / "conf", _JOBS.parent / "ppsehr_spark" / "conf"):
+    site = os.environ.get("PPSEHR_CONF")
+    for root in (*([Path(site)] if site else []), _JOBS.parent / "conf", _JOBS.parent / "ppsehr_spark" / "conf"):
         path = root / "spark" / f"{profile}.conf"
         if path.is_file():
             return path
     raise ConfigurationError("SPARK_PROPERTIES", profile=profile, hint="no conf/spark/<profile>.conf")
 
 
-def _environment() -> dict[str, str]:
+def _environment(settings: Settings) -> dict[str, str]:
     """What spark-submit needs from an environment that may not be activated (see scripts/env.sh)."""
     python = sys.executable
     code = str(_JOBS.parent)
@@ -169,10 +283,10 @@ def _environment() -> dict[str, str]:
     ours = {
         "PYSPARK_PYTHON": python,
         "PYSPARK_DRIVER_PYTHON": python,
-        "PYTHONPATH": path,
         "SPARK_CONF_DIR": str(spark_properties("laptop").parent),
+        "PPSEHR_LOG": settings.log.format,  # so that the JVM, too, logs as conf says
     }
-    return {**os.environ, **{name: os.environ.get(name, value) for name, value in ours.items()}, "PYTHONPATH": path}
+    return {**ours, **os.environ, "PYTHONPATH": path}
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ def _body(context: RunContext) -> StageResult:
         )
     for release in done.releases:
         stood = "" if release.is_new else " (stood before)"
-        print(f"publish: {release.product} {release.release_id} n_rows={release.n_rows}{stood}", file=sys.stderr)
+        text = f"{release.product} {release.release_id} n_rows={release.n_rows}{stood}"
+        context.reporter.say("released", text, product=release.product, release_id=release.release_id)
     for product, refusal in done.refusals:
-        print(f"publish: {product} refused: {refusal}", file=sys.stderr)
+        context.reporter.say(refusal.code, f"{product} refused: {refusal}", level="error", product=product)
     if done.refusals:
         raise done.refusals[0][1]
     counts = {"n_rows": sum(r.n_rows for r in done.releases), "n_withheld": sum(r.n_withheld for r in done.releases)}

@@ -39,6 +39,7 @@ STAGE = Stage(
         "record_patients": context.settings.simulate.n_record_patients,
         "source": context.arguments.source,
     },
+    work=lambda context: context.settings.simulate.n_patients + context.settings.simulate.n_record_patients,
     example="spark-submit --properties-file conf/spark/laptop.conf --load-spark-defaults jobs/simulate.py "
     "--lake .state/lake --source .state/source --set simulate.n_patients=2000",
 )

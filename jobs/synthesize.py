@@ -50,6 +50,7 @@ STAGE = Stage(
     # notes may be left open by the budget: then there is something to do although no input changed
     fingerprint=lambda context: _plan(context),
     plan=_plan,
+    work=lambda context: context.settings.synthesize.n_patients,
     writes=(schemas.SYNTHETIC_PATIENTS, schemas.SYNTHETIC_ENCOUNTERS, schemas.SYNTHETIC_NOTES),
     example="python jobs/synthesize.py --lake .state/lake --set synthesize.n_patients=50",
 )

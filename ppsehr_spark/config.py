@@ -56,6 +56,7 @@ class IngestSettings:
     source: str = "simulated"
     max_note_chars: int = 300_000
     max_reject_share: float = 0.2
+    max_deleted_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,46 @@ class PublishSettings:
 
 
 @dataclass(frozen=True)
+class CostSettings:
+    """The site's prices, in whatever currency it counts; all 0: no cost is stated."""
+
+    prompt_per_million: float = 0.0
+    output_per_million: float = 0.0
+    gpu_hour: float = 0.0
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """``format`` of the lines on stderr: ``text`` or ``json``; ``PPSEHR_LOG`` wins."""
+
+    format: str = "text"
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """``folder`` for metrics files of the last runs (JSON and Prometheus text); empty writes none."""
+
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class MaintainSettings:
+    """Compaction, purge, retention. Sizes are MiB, times hours, shares 0 to 1.
+
+    ``retention_hours`` must exceed ``feed_lag_hours``; ``late_consumer`` says what a table does whose change feed
+    somebody still has to read: ``keep`` its history, or ``refuse`` to run.
+    """
+
+    target_file_mib: int = 128
+    min_small_files: int = 16
+    max_deleted_share: float = 0.1
+    retention_hours: int = 168
+    feed_lag_hours: int = 48
+    late_consumer: str = "keep"
+    spill_hours: int = 24
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run may depend on. Two runs with one ``conf_hash`` treat equal input equally.
 
@@ -198,6 +239,10 @@ class Settings:
     synthesize: SynthesizeSettings = SynthesizeSettings()
     publish: PublishSettings = PublishSettings()
     evolve: EvolveSettings = EvolveSettings()
+    cost: CostSettings = CostSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    maintain: MaintainSettings = MaintainSettings()
     engine: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
 """One way to run a job: arguments, settings, run id, skip-if-unchanged, run record, exit code, crash points.
 
-Knows: ``control.runs`` and the exit codes. Must not know: what a job does, Spark, Ray. An exception that is not
+Knows: the order of these and the exit codes. Must not know: what a job does, Spark, Ray. An exception that is not
 ours is reported by class and place only, because its message may quote a cell.
 """
 
@@ -9,34 +9,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import secrets
+import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from ppsehr_spark import __version__
 from ppsehr_spark.config import Settings, hash_values, load_settings
-from ppsehr_spark.domain.identity import create_key, key_fingerprint, load_key
 from ppsehr_spark.domain.taxonomy import ConfFiles
-from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError
-from ppsehr_spark.lake import schemas
+from ppsehr_spark.errors import ExitCode, InputError, PpsehrError
 from ppsehr_spark.lake.audit_log import append_entry
+from ppsehr_spark.lake.change_feeds import Pins, Reading, plan_reading
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.knowledge_store import with_knowledge
+from ppsehr_spark.lake.lake_identity import check_identity
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
-
-#: An error of ours quoted inside a foreign one (Spark and Ray repeat the worker's traceback); its fields are safe.
-_WORKER_ERROR = re.compile(r"ppsehr_spark\.errors\.\w+: ([A-Z][A-Z_]+(?: [a-z_]+=[\w.:+-]+)*)")
+from ppsehr_spark.operations.metrics import write_stage_metrics
+from ppsehr_spark.operations.plans import describe_plan, estimate_run
+from ppsehr_spark.operations.records import OK, PARTIAL, RunEnd, RunStart, append_run, end_of_error, is_done
+from ppsehr_spark.operations.reporting import (
+    Reporter,
+    describe_exception,
+    is_json_by_environment,
+    route_libraries,
+    wants_json,
+)
+from ppsehr_spark.operations.versions import resource_versions
+from ppsehr_spark.operations.volumes import measure_table, measure_tables
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class RunContext:
         run_id: one id for all stages of a pipeline run.
         arguments: the job's own arguments.
         conf: conf files as they lie on disk, without the knowledge base.
+        pins: table versions and conf of this run, read before the body starts.
     """
 
     stage: str
@@ -58,18 +65,36 @@ class RunContext:
     run_id: str
     arguments: argparse.Namespace
     conf: ConfFiles = field(default_factory=dict)
+    pins: Pins = field(default_factory=Pins)
+
+    def reading(self) -> Reading:
+        """At which versions the inputs are read, and whether their change feeds are followed or all is compared."""
+        arguments = self.arguments
+        reading = plan_reading(self.lake, self.pins, is_full=arguments.full or arguments.force)
+        if arguments.explain:
+            self.reporter.say("explain", reading.reason)
+        return reading
+
+    @property
+    def reporter(self) -> Reporter:
+        """Where the job's lines go."""
+        return Reporter(self.stage, self.run_id, wants_json(self.settings.log.format))
 
     def progress(self, total: int | None = None, *, unit: str) -> Any:
-        """A tqdm bar on stderr, off when stderr is not a terminal."""
-        return tqdm(total=total, unit=unit, desc=self.stage, file=sys.stderr, disable=None)
+        """A tqdm bar on stderr, off when stderr is not a terminal or is read by a machine."""
+        is_off = True if self.reporter.is_json else None
+        return tqdm(total=total, unit=unit, desc=self.stage, file=sys.stderr, disable=is_off)
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a job body returns: counts for the run record, and whether something was left undone."""
+    """What a job body returns: counts for the run record, whether something was left undone, and the output versions
+    that it made sure are its own (``lake.change_feeds``); else they are read when the run is recorded.
+    """
 
     counts: Mapping[str, int | float] = field(default_factory=dict)
     is_partial: bool = False
+    output_versions: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +114,9 @@ class Stage:
         writes: tables the job writes; it is their one writer.
         example: command line for ``--help``.
         uses_knowledge: the version of phi.knowledge in force is laid over conf, so a new one changes the fingerprint.
+        follows_changes: reads the change feeds of its inputs where it can; ``--full`` compares whole tables.
+        work: how many rows of work lie ahead, for estimates; the rows of the first input by default.
+        work_count: name of the count that says afterwards how many were done; they are known before by default.
     """
 
     name: str
@@ -103,6 +131,9 @@ class Stage:
     writes: tuple[TableSpec, ...] = ()
     example: str = ""
     uses_knowledge: bool = False
+    follows_changes: bool = False
+    work: Callable[[RunContext], int | None] | None = None
+    work_count: str = ""
 
 
 def run_job(stage: Stage, argv: Sequence[str] | None = None) -> int:
@@ -112,28 +143,37 @@ def run_job(stage: Stage, argv: Sequence[str] | None = None) -> int:
         The process exit code (``errors.ExitCode``).
     """
     options = _parser(stage).parse_args(argv)
+    options.run_id = options.run_id or new_run_id()
+    reporter = Reporter(stage.name, options.run_id, is_json_by_environment())
     try:
-        return _run(stage, options)
+        with _interruptible():
+            settings = load_settings(options.profile, options.set, options.conf)
+            reporter = Reporter(stage.name, options.run_id, wants_json(settings.log.format))
+            return _run(stage, options, settings)
     except PpsehrError as error:
-        print(f"{stage.name}: {error}", file=sys.stderr)
+        reporter.say_error(error)
         return int(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ray turns SIGTERM into the latter
+        reporter.say("INTERRUPTED", "interrupted; run it again to go on", level="error")
         return int(ExitCode.INFRASTRUCTURE)
     except Exception as error:  # last door: the message of a foreign exception may hold a cell value
-        print(f"{stage.name}: UNEXPECTED {describe_exception(error)}", file=sys.stderr)
+        said = describe_exception(error)
+        reporter.say("UNEXPECTED", f"UNEXPECTED {said}", level="error", error=said)
         return int(ExitCode.INFRASTRUCTURE)
 
 
-def describe_exception(error: BaseException) -> str:
-    """Class and innermost place of an exception, never its message; our own errors say their code."""
-    if isinstance(error, PpsehrError):
-        return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    condition = getattr(error, "getCondition", lambda: None)()  # Spark's error class, a constant of Spark
-    worker = _WORKER_ERROR.search(str(error))
-    said = [f"error={type(error).__name__} at={at}", f"condition={condition}" if condition else ""]
-    return " ".join(part for part in (*said, f"worker: {worker[1]}" if worker else "") if part)
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a job as Ctrl-C does, so that its row is written; a body may set a handler of its own."""
+    try:
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread: whoever runs it there hears the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def new_run_id() -> str:
@@ -156,53 +196,72 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and write nothing")
     parser.add_argument("--explain", action="store_true", help="say why the stage runs or is skipped")
     parser.add_argument("--force", action="store_true", help="run even when nothing changed since the last run")
+    if stage.follows_changes:
+        parser.add_argument("--full", action="store_true", help="compare whole tables instead of following changes")
     if stage.add_arguments:
         stage.add_arguments(parser)
     return parser
 
 
-def _run(stage: Stage, options: argparse.Namespace) -> int:
-    plain, lake = load_settings(options.profile, options.set, options.conf), Lake(options.lake)
+def _run(stage: Stage, options: argparse.Namespace, plain: Settings) -> int:
+    lake = Lake(options.lake)
+    if wants_json(plain.log.format):
+        route_libraries()
     settings = with_knowledge(lake, plain) if stage.uses_knowledge else plain
-    context = RunContext(stage.name, settings, lake, options.run_id or new_run_id(), options, plain.files)
+    context = RunContext(stage.name, settings, lake, options.run_id, options, plain.files)
+    context = replace(context, pins=_pin(stage, context))
     if options.dry_run:
-        writes = [spec.full_name for spec in stage.writes]
-        plan = {"stage": stage.name, "inputs": _versions(stage, context.lake), "writes": writes}
-        print(json.dumps({**plan, **(stage.plan(context) if stage.plan else {})}, ensure_ascii=False))
+        print(json.dumps(_plan(stage, context), ensure_ascii=False))
         return int(ExitCode.OK)
-    _check_identity(context)
-    fingerprint = _fingerprint(stage, context)
-    if fingerprint and not options.force and _is_done(context, fingerprint):
-        print(f"{stage.name}: unchanged, nothing to do", file=sys.stderr)
+    start = RunStart(context.run_id, stage.name, started_at=datetime.now(UTC))
+    try:
+        check_identity(context.lake, context.settings.identity.key_file)
+        fingerprint = _fingerprint(stage, context)
+    except PpsehrError as error:
+        _record_failure(stage, context, start, error)
+        raise
+    if fingerprint and not options.force and is_done(context.lake, stage.name, fingerprint):
+        context.reporter.say("unchanged", "unchanged, nothing to do")
         return int(ExitCode.OK)
     if options.explain:
-        print(f"{stage.name}: inputs {_versions(stage, context.lake)} not seen before with this conf", file=sys.stderr)
-    return _run_and_record(stage, context, fingerprint)
+        inputs = dict(context.pins.inputs)
+        context.reporter.say("explain", f"inputs {inputs} not seen before with this conf", inputs=inputs)
+    return _run_and_record(stage, context, _begin(stage, context, fingerprint))
 
 
-def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
-    started_at, clock = datetime.now(UTC), time.monotonic()
-    inputs = _versions(stage, context.lake)
-    result = stage.body(context)
-    crash_point(f"{stage.name}.before_record")
+def _begin(stage: Stage, context: RunContext, fingerprint: str) -> RunStart:
+    """What the run record says of the inputs: read before the body changes a table."""
+    resources = resource_versions(
+        context.lake,
+        context.settings,
+        stage=stage.name,
+        conf_sections=stage.conf_sections,
+        conf_files=stage.conf_files,
+        uses_knowledge=stage.uses_knowledge,
+    )
+    return RunStart(
+        run_id=context.run_id,
+        stage=stage.name,
+        fingerprint=fingerprint,
+        conf_fingerprint=context.pins.conf_fingerprint,
+        input_versions=context.pins.inputs,
+        work_rows=None if stage.work_count else _work_rows(stage, context),
+        resources=resources,
+    )
+
+
+def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
+    try:
+        result = stage.body(context)
+        crash_point(f"{stage.name}.before_record")
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        _record_failure(stage, context, start, error)
+        raise
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK
-    outputs = {spec.full_name: context.lake.version(spec) for spec in stage.writes}
-    row = {
-        "run_id": context.run_id,
-        "stage": stage.name,
-        "fingerprint": fingerprint,
-        "status": "partial" if result.is_partial else "ok",
-        "exit_code": int(code),
-        "counts": json.dumps(result.counts, sort_keys=True),
-        "input_versions": json.dumps(inputs, sort_keys=True),
-        "output_versions": json.dumps(outputs, sort_keys=True),
-        "conf_fingerprint": _conf_fingerprint(stage, context),
-        "conf_hash": context.settings.conf_hash,
-        "code_version": __version__,
-        "started_at": started_at,
-        "seconds": time.monotonic() - clock,
-    }
-    context.lake.append(schemas.RUNS, pa.Table.from_pylist([row], schema=schemas.RUNS.schema))
+    outputs = result.output_versions or _outputs(stage, context.lake)
+    done = {"work_rows": int(result.counts.get(stage.work_count, 0))} if stage.work_count else {}
+    end = RunEnd(PARTIAL if result.is_partial else OK, int(code), counts=result.counts, output_versions=outputs)
+    row = append_run(context.lake, context.settings, replace(start, **done), end)
     append_entry(
         context.lake,
         actor=f"job:{stage.name}",
@@ -211,13 +270,72 @@ def _run_and_record(stage: Stage, context: RunContext, fingerprint: str) -> int:
         run_id=context.run_id,
         details=dict(result.counts),
     )
+    write_stage_metrics(context.lake, context.settings, stage.name)
     listed = " ".join(f"{name}={value}" for name, value in result.counts.items())
-    print(f"{stage.name}: {row['status']} in {row['seconds']:.1f} s {listed}", file=sys.stderr)
+    text = f"{row['status']} in {row['seconds']:.1f} s {listed}"
+    context.reporter.say("finished", text, status=row["status"], seconds=round(row["seconds"], 3), counts=result.counts)
     return int(code)
+
+
+def _record_failure(stage: Stage, context: RunContext, start: RunStart, error: BaseException) -> None:
+    """The row of a run that did not end well; a lake that cannot be written must not hide why."""
+    try:
+        end = replace(end_of_error(error), output_versions=_outputs(stage, context.lake))
+        append_run(context.lake, context.settings, start, end)
+        write_stage_metrics(context.lake, context.settings, start.stage)
+    except Exception as second:
+        said = describe_exception(second)
+        context.reporter.say("RUN_NOT_RECORDED", f"RUN_NOT_RECORDED {said}", level="warning", error=said)
+
+
+def _plan(stage: Stage, context: RunContext) -> dict[str, object]:
+    """What ``--dry-run`` prints; writes nothing."""
+    more = dict(stage.plan(context)) if stage.plan else {}
+    work_rows = _work_rows(stage, context)
+    budget = getattr(getattr(context.settings, stage.name, None), "token_budget", None)
+    return describe_plan(
+        stage=stage.name,
+        inputs=measure_tables(context.lake, stage.inputs),
+        writes=[spec.full_name for spec in stage.writes],
+        work_rows=work_rows,
+        would_run=context.arguments.force or not _is_unchanged(stage, context),
+        estimate=estimate_run(context.lake, stage=stage.name, work_rows=work_rows, token_budget=budget),
+        more=more,
+    )
+
+
+def _is_unchanged(stage: Stage, context: RunContext) -> bool:
+    try:
+        fingerprint = _fingerprint(stage, context)
+    except InputError:  # what an earlier stage has still to write
+        return False
+    return bool(fingerprint) and is_done(context.lake, stage.name, fingerprint)
+
+
+def _work_rows(stage: Stage, context: RunContext) -> int | None:
+    if stage.work:
+        return stage.work(context)
+    first = measure_table(context.lake, stage.inputs[0]) if stage.inputs else None
+    return None if first is None or first.version is None else first.rows
+
+
+def _pin(stage: Stage, context: RunContext) -> Pins:
+    """Outputs first: whoever writes them from here on is noticed."""
+    return Pins(
+        stage=stage.name,
+        outputs=_outputs(stage, context.lake),
+        inputs=_versions(stage, context.lake),
+        conf_fingerprint=_conf_fingerprint(stage, context),
+        writer=f"{context.run_id}.{secrets.token_hex(4)}",
+    )
 
 
 def _versions(stage: Stage, lake: Lake) -> dict[str, int | None]:
     return {spec.full_name: lake.version(spec) for spec in stage.inputs}
+
+
+def _outputs(stage: Stage, lake: Lake) -> dict[str, int | None]:
+    return {spec.full_name: lake.version(spec) for spec in stage.writes}
 
 
 def _fingerprint(stage: Stage, context: RunContext) -> str:
@@ -226,8 +344,8 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
         return ""
     return hash_values(
         {
-            "conf": _conf_fingerprint(stage, context),
-            "inputs": _versions(stage, context.lake),
+            "conf": context.pins.conf_fingerprint,
+            "inputs": dict(context.pins.inputs),
             "extra": stage.fingerprint(context) if stage.fingerprint else None,
         }
     )
@@ -236,31 +354,3 @@ def _fingerprint(stage: Stage, context: RunContext) -> str:
 def _conf_fingerprint(stage: Stage, context: RunContext) -> str:
     conf = context.settings.partial_hash(stage.conf_sections, stage.conf_files)
     return hash_values({"stage": stage.name, "code": __version__, "conf": conf})
-
-
-def _is_done(context: RunContext, fingerprint: str) -> bool:
-    """True when the stage's last run had the same inputs and finished; what an older one wrote is written over."""
-    runs = context.lake.read(schemas.RUNS, ["stage", "fingerprint", "status", "started_at"]).to_pylist()
-    last = max((run for run in runs if run["stage"] == context.stage), key=lambda run: run["started_at"], default=None)
-    return last is not None and (last["fingerprint"], last["status"]) == (fingerprint, "ok")
-
-
-def _check_identity(context: RunContext) -> None:
-    """Create the key of a new lake on its own machine; refuse a key that differs from the lake's."""
-    key_file = context.settings.identity.key_file
-    known = context.lake.read(schemas.LAKE_INFO).to_pylist()
-    stored = [row["value"] for row in known if row["name"] == "identity_key_fingerprint"]
-    if not stored and not key_file.startswith("env:"):
-        create_key(key_file)
-    fingerprint = key_fingerprint(load_key(key_file))
-    if not stored:
-        row = {"name": "identity_key_fingerprint", "value": fingerprint}
-        context.lake.append(
-            schemas.LAKE_INFO,
-            pa.Table.from_pylist([row], schema=schemas.LAKE_INFO.schema),
-            app_id="lake_info.identity",
-            app_version=1,
-        )
-        return
-    if fingerprint not in stored:
-        raise ConfigurationError("IDENTITY_KEY_CHANGED", hint="this lake was written with another identity key")

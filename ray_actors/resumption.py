@@ -16,6 +16,9 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.lake.unit_claims import read_leases
 from ray_actors.unit_store import open_tasks
 
+#: A run that failed or was interrupted has a record, too, and did not end.
+_ENDED = (("annotate", "ok"), ("annotate", "partial"))
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the annotate job takes beside the arguments of every job."""
@@ -42,7 +45,8 @@ def describe_open(lake: Lake, settings: Settings) -> dict[str, int]:
 
 def unfinished_run_id(lake: Lake) -> str:
     """Id of the last run that claimed units and has no record of its end; ``""`` when there is none."""
-    ended = {row["run_id"] for row in lake.read(RUNS, ["run_id", "stage"]).to_pylist() if row["stage"] == "annotate"}
+    runs = lake.read(RUNS, ["run_id", "stage", "status"]).to_pylist()
+    ended = {run["run_id"] for run in runs if (run["stage"], run["status"]) in _ENDED}
     claims = lake.read(UNIT_CLAIMS, ["sequence", "run_id"]).sort_by("sequence").to_pylist()
     return next((row["run_id"] for row in reversed(claims) if row["run_id"] not in ended), "")
 

@@ -36,6 +36,7 @@ from ppsehr_spark.lake.checkpoint_store import (
 )
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.ledger_store import open_ledger
+from ppsehr_spark.lake.row_versions import row_versions
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.asking import make_ask_id
 from ppsehr_spark.privacy.events import encode_event
@@ -80,7 +81,7 @@ def ask_training(lake: Lake, settings: Settings) -> TrainingQuestion:
     multiplier of the event counts in the same unit.
     """
     plan, versions = plan_training(settings), pin_versions(lake)
-    ask_id = make_ask_id("train", definition=plan.to_plain(), versions=versions)
+    ask_id = make_ask_id("train", definition=plan.to_plain(), versions=row_versions(lake, versions))
     scope = Scope(dataset=settings.privacy.dataset, purpose="training", user="job:train")
     query = Query(ask_id, QUERY_NAME, scope, plan.event, ContributionBounds(max_cells=1, max_per_cell=1))
     return TrainingQuestion(plan, versions, query)

@@ -1,6 +1,6 @@
 """Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``),
-what is lost because it is not shown everything (``loss``), and what the annotate job costs beside its engine
-(``dispatch``).
+what is lost because it is not shown everything (``loss``), how much the changes of a night touch (``refresh``), what
+the stages take at size (``scale``), and what the annotate job costs beside its engine (``dispatch``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and
@@ -17,6 +17,8 @@ from pathlib import Path
 import bench_dispatch
 import bench_lift
 import bench_loss
+import bench_refresh
+import bench_scale
 import bench_tokens
 from bench_annotate import annotate
 from bench_corpora import READERS
@@ -46,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     bench_lift.add_arguments(commands.add_parser("lift", help="what tagger and Qwen add per category on gold"))
     bench_loss.add_arguments(commands.add_parser("loss", help="recall lost by asking about doubtful text only"))
     bench_tokens.add_arguments(commands.add_parser("tokens", help="tokens that Qwen reads per note"))
+    bench_refresh.add_arguments(commands.add_parser("refresh", help="work of a 1%% change beside the first run"))
+    bench_scale.add_arguments(commands.add_parser("scale", help="millions of notes through the Spark stages"))
     bench_dispatch.add_arguments(commands.add_parser("dispatch", help="pace of the annotate job beside a bare engine"))
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")

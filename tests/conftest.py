@@ -27,6 +27,7 @@ def spark(event_log_folder: Path) -> Iterator[Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     properties = ROOT / "conf" / "spark" / "ci.conf"
     events = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.dir=file://{event_log_folder}"
+    events += " --conf spark.eventLog.compress=false"  # the default would hide a canary from a search of its bytes
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults {events} pyspark-shell"
     before = Path.cwd()
     os.chdir(ROOT)  # spark.jars is relative to the checkout

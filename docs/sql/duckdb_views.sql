@@ -21,6 +21,9 @@ SELECT * FROM delta_scan('${lake}/phi/rejects');
 CREATE OR REPLACE VIEW phi.gold AS
 SELECT * FROM delta_scan('${lake}/phi/gold');
 
+CREATE OR REPLACE VIEW phi.patient_merges AS
+SELECT * FROM delta_scan('${lake}/phi/patient_merges');
+
 CREATE OR REPLACE VIEW phi.rule_annotations AS
 SELECT * FROM delta_scan('${lake}/phi/rule_annotations');
 
@@ -50,6 +53,9 @@ SELECT * FROM delta_scan('${lake}/release/notes');
 
 CREATE OR REPLACE VIEW release.releases AS
 SELECT * FROM delta_scan('${lake}/release/releases');
+
+CREATE OR REPLACE VIEW control.erasures AS
+SELECT * FROM delta_scan('${lake}/control/erasures');
 
 CREATE OR REPLACE VIEW control.runs AS
 SELECT * FROM delta_scan('${lake}/control/runs');

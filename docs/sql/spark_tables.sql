@@ -96,6 +96,20 @@ LOCATION '${lake}/phi/gold'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
   'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'true',
+  'ppsehr.schemaVersion' = '3'
+);
+
+CREATE TABLE IF NOT EXISTS phi.patient_merges (
+  `patient_key` STRING NOT NULL COMMENT 'key of the patient that is no more',
+  `surviving_key` STRING NOT NULL COMMENT 'key of the patient now meant; never itself merged',
+  `source` STRING COMMENT 'source mapping name'
+) USING delta
+COMMENT 'patients that the source merged into others, each with its survivor | 患者合并'
+LOCATION '${lake}/phi/patient_merges'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'patient_key',
+  'delta.enableChangeDataFeed' = 'false',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '3'
 );
@@ -107,13 +121,14 @@ CREATE TABLE IF NOT EXISTS phi.rule_annotations (
   `segments` ARRAY<STRUCT<`segment_key`: STRING, `start`: INT, `end`: INT>> COMMENT 'segments of this note that the model is asked about',
   `knowledge_version` STRING COMMENT 'hash of categories, lexicons, rules, tiers',
   `segmentation_version` STRING COMMENT 'hash of the partition settings',
+  `context_hash` BIGINT COMMENT 'hash of the note type, sex and age that the rules saw',
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
 ) USING delta
 COMMENT 'what the recognisers found, and where its doubtful text went | 规则标注'
 LOCATION '${lake}/phi/rule_annotations'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
-  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
   'ppsehr.schemaVersion' = '3'
 );
@@ -173,7 +188,7 @@ COMMENT 'what Qwen proposed per segment, grounded | 模型标注'
 LOCATION '${lake}/phi/segment_annotations'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'segment_key,prompts',
-  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '3'
 );
@@ -213,7 +228,7 @@ COMMENT 'spans corrected by people | 人工修订'
 LOCATION '${lake}/phi/corrections'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'correction_key',
-  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'false',
   'ppsehr.schemaVersion' = '3'
 );
@@ -231,7 +246,7 @@ COMMENT 'final spans per note with tier, source and versions | 最终标注'
 LOCATION '${lake}/phi/annotations'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'note_key',
-  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableChangeDataFeed' = 'true',
   'delta.enableDeletionVectors' = 'true',
   'ppsehr.schemaVersion' = '3'
 );
@@ -297,22 +312,53 @@ TBLPROPERTIES (
   'ppsehr.schemaVersion' = '3'
 );
 
+CREATE TABLE IF NOT EXISTS control.erasures (
+  `erasure_id` STRING NOT NULL COMMENT 'keyed hash of the persons, and the occasion',
+  `kind` STRING NOT NULL COMMENT 'tombstone (one per person) or certificate (one per erasure)',
+  `person_hash` STRING NOT NULL COMMENT 'keyed hash of the patient key; empty on a certificate',
+  `reason` STRING COMMENT 'code of the reason',
+  `requested_by` STRING COMMENT 'role account that asked for it',
+  `at` TIMESTAMP COMMENT 'when',
+  `rows_removed` STRING COMMENT 'rows removed per table, as JSON',
+  `versions` STRING COMMENT 'table versions before and after, as JSON',
+  `learnt` STRING COMMENT 'models, statistics and releases that learnt from them, as JSON',
+  `certificate` STRING COMMENT 'path of the certificate below the lake root',
+  `certificate_hash` STRING COMMENT 'SHA-256 of the certificate\'s JSON file',
+  `run_id` STRING NOT NULL COMMENT 'run that wrote the row'
+) USING delta
+COMMENT 'who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记'
+LOCATION '${lake}/control/erasures'
+TBLPROPERTIES (
+  'delta.dataSkippingStatsColumns' = 'erasure_id,kind',
+  'delta.enableChangeDataFeed' = 'false',
+  'delta.enableDeletionVectors' = 'false',
+  'ppsehr.schemaVersion' = '3'
+);
+
 CREATE TABLE IF NOT EXISTS control.runs (
   `run_id` STRING NOT NULL COMMENT 'run that wrote the row',
   `stage` STRING NOT NULL COMMENT 'job name',
   `fingerprint` STRING COMMENT 'hash of input versions, conf and code',
-  `status` STRING COMMENT 'ok, partial or failed',
+  `status` STRING COMMENT 'ok, partial, failed or interrupted',
   `exit_code` INT COMMENT 'process exit code',
+  `error_code` STRING COMMENT 'code of the error that ended it; none when it ended well',
   `counts` STRING COMMENT 'row and token counts as JSON',
   `input_versions` STRING COMMENT 'table versions it read, as JSON',
   `output_versions` STRING COMMENT 'table versions it left, as JSON',
+  `work_rows` BIGINT COMMENT 'rows of work that lay before it: notes, open segments, patients',
+  `prompt_tokens` BIGINT COMMENT 'tokens sent to a model',
+  `cached_tokens` BIGINT COMMENT 'those of them served from the prefix cache',
+  `output_tokens` BIGINT COMMENT 'tokens generated',
+  `cost` DOUBLE COMMENT 'at the prices of [cost]; none where no price is set',
+  `library_versions` STRING COMMENT 'Python and installed engines, as JSON',
+  `resource_versions` STRING COMMENT 'knowledge, prompts, model and tagger it used, as JSON',
   `conf_fingerprint` STRING COMMENT 'hash of code and of the conf the stage depends on, without inputs',
   `conf_hash` STRING COMMENT 'settings',
   `code_version` STRING COMMENT 'package version',
   `started_at` TIMESTAMP COMMENT 'start',
   `seconds` DOUBLE COMMENT 'wall time in s'
 ) USING delta
-COMMENT 'one row per finished stage run | 运行记录'
+COMMENT 'one row per stage run that ended, well or not | 运行记录'
 LOCATION '${lake}/control/runs'
 TBLPROPERTIES (
   'delta.dataSkippingStatsColumns' = 'run_id,stage',

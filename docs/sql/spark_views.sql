@@ -21,6 +21,9 @@ SELECT * FROM delta.`${lake}/phi/rejects`;
 CREATE OR REPLACE VIEW phi.gold COMMENT 'gold spans that came with the source | 金标准' AS
 SELECT * FROM delta.`${lake}/phi/gold`;
 
+CREATE OR REPLACE VIEW phi.patient_merges COMMENT 'patients that the source merged into others, each with its survivor | 患者合并' AS
+SELECT * FROM delta.`${lake}/phi/patient_merges`;
+
 CREATE OR REPLACE VIEW phi.rule_annotations COMMENT 'what the recognisers found, and where its doubtful text went | 规则标注' AS
 SELECT * FROM delta.`${lake}/phi/rule_annotations`;
 
@@ -51,7 +54,10 @@ SELECT * FROM delta.`${lake}/release/notes`;
 CREATE OR REPLACE VIEW release.releases COMMENT 'one row per table each time a release became current, with its gates | 发布目录' AS
 SELECT * FROM delta.`${lake}/release/releases`;
 
-CREATE OR REPLACE VIEW control.runs COMMENT 'one row per finished stage run | 运行记录' AS
+CREATE OR REPLACE VIEW control.erasures COMMENT 'who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记' AS
+SELECT * FROM delta.`${lake}/control/erasures`;
+
+CREATE OR REPLACE VIEW control.runs COMMENT 'one row per stage run that ended, well or not | 运行记录' AS
 SELECT * FROM delta.`${lake}/control/runs`;
 
 CREATE OR REPLACE VIEW control.audit_log COMMENT 'who did what to which table, hash-chained | 审计日志' AS
@@ -195,7 +201,7 @@ WHERE recency = 1 AND release_id IN (
     FROM release.releases)
   WHERE recency = 1);
 
-CREATE OR REPLACE VIEW control.latest_runs COMMENT 'newest finished run of every stage | 各环节最近一次运行' AS
+CREATE OR REPLACE VIEW control.latest_runs COMMENT 'newest run of every stage, however it ended | 各环节最近一次运行' AS
 SELECT * FROM (
   SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)
 WHERE recency = 1;

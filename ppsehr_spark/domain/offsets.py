@@ -165,7 +165,8 @@ def _drop_invisible(text: str) -> tuple[str, list[int]]:
 
 
 _SEPARATORS = re.compile(r"[ \-.·_~]+")
-_NUMBER = re.compile(r"[0-9*](?:[ \-.·_~]?[0-9*Xx]){4,}")
+#: The look-ahead rules out most figures of a note before the repeat is tried.
+_NUMBER = re.compile(r"[0-9*](?=[ \-.·_~0-9*Xx]{4})(?:[ \-.·_~]?[0-9*Xx]){4,}")
 
 
 _DATE = re.compile(r"(?:19|20)[0-9]{2}([\-. ])[01]?[0-9]\1[0-3]?[0-9](?:[ \-][0-2]?[0-9])?$")

@@ -6,7 +6,6 @@ model is trained or loaded.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,14 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from ppsehr_spark.errors import ConfigurationError, InfrastructureError
+from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.lake.tables import Lake
 
 _FOLDER = "protected/checkpoint_files"
 #: Where a training keeps what it could resume from; gone when it has ended.
 _RUNS_FOLDER = f"{_FOLDER}/.runs"
-#: Hadoop's name of a scheme -> Arrow's.
-_SCHEMES = {"s3a": "s3", "s3n": "s3", "abfss": "abfs", "gs": "gcs"}
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,8 @@ def locate(lake: Lake, path: str) -> Place:
     Raises:
         ConfigurationError: ``LAKE_SCHEME`` when Arrow knows no such file system.
     """
-    root = lake.uri if "://" in lake.uri else os.path.abspath(lake.uri)
-    scheme, separator, rest = root.partition("://")
-    uri = f"{_SCHEMES.get(scheme, scheme)}://{rest}" if separator else root
-    try:
-        filesystem, base = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise ConfigurationError("LAKE_SCHEME", scheme=scheme, error=type(error).__name__) from None
-    return Place(filesystem, f"{base.rstrip('/')}/{path}")
+    filesystem, base = open_file_system(lake.uri)
+    return Place(filesystem, f"{base}/{path}")
 
 
 def store_checkpoint(lake: Lake, folder: Path, *, checkpoint_id: str) -> None:

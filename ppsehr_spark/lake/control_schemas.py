@@ -1,4 +1,4 @@
-"""Tables of the control zone: runs, the audit chain, the privacy ledger, leases, what the lake is.
+"""Tables of the control zone: runs, the audit chain, the privacy ledger, leases, erasures, what the lake is.
 
 Knows: their columns; several jobs append to each, through ``lake``. Must not know: how a row is computed.
 """
@@ -13,16 +13,24 @@ from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.table_spec import make_column as _column
 
 RUNS = TableSpec(
-    "control", "runs", "one row per finished stage run | 运行记录",
+    "control", "runs", "one row per stage run that ended, well or not | 运行记录",
     pa.schema([
         _KEY["run_id"],
         _column("stage", pa.string(), "job name", nullable=False),
         _column("fingerprint", pa.string(), "hash of input versions, conf and code"),
-        _column("status", pa.string(), "ok, partial or failed"),
+        _column("status", pa.string(), "ok, partial, failed or interrupted"),
         _column("exit_code", pa.int32(), "process exit code"),
+        _column("error_code", pa.string(), "code of the error that ended it; none when it ended well"),
         _column("counts", pa.string(), "row and token counts as JSON"),
         _column("input_versions", pa.string(), "table versions it read, as JSON"),
         _column("output_versions", pa.string(), "table versions it left, as JSON"),
+        _column("work_rows", pa.int64(), "rows of work that lay before it: notes, open segments, patients"),
+        _column("prompt_tokens", pa.int64(), "tokens sent to a model"),
+        _column("cached_tokens", pa.int64(), "those of them served from the prefix cache"),
+        _column("output_tokens", pa.int64(), "tokens generated"),
+        _column("cost", pa.float64(), "at the prices of [cost]; none where no price is set"),
+        _column("library_versions", pa.string(), "Python and installed engines, as JSON"),
+        _column("resource_versions", pa.string(), "knowledge, prompts, model and tagger it used, as JSON"),
         _column("conf_fingerprint", pa.string(), "hash of code and of the conf the stage depends on, without inputs"),
         _column("conf_hash", pa.string(), "settings"),
         _column("code_version", pa.string(), "package version"),
@@ -78,6 +86,25 @@ LAKE_INFO = TableSpec(
     ]),
     ("name",), "any", "deltalake",
 )  # fmt: skip
+ERASURES = TableSpec(
+    "control", "erasures", "who must not come back, as keyed hashes, and the certificate of each erasure | 删除登记",
+    pa.schema([
+        _column("erasure_id", pa.string(), "keyed hash of the persons, and the occasion", nullable=False),
+        _column("kind", pa.string(), "tombstone (one per person) or certificate (one per erasure)", nullable=False),
+        _column("person_hash", pa.string(), "keyed hash of the patient key; empty on a certificate", nullable=False),
+        _column("reason", pa.string(), "code of the reason"),
+        _column("requested_by", pa.string(), "role account that asked for it"),
+        _column("at", _UTC, "when"),
+        _column("rows_removed", pa.string(), "rows removed per table, as JSON"),
+        _column("versions", pa.string(), "table versions before and after, as JSON"),
+        _column("learnt", pa.string(), "models, statistics and releases that learnt from them, as JSON"),
+        _column("certificate", pa.string(), "path of the certificate below the lake root"),
+        _column("certificate_hash", pa.string(), "SHA-256 of the certificate's JSON file"),
+        _KEY["run_id"],
+    ]),
+    ("erasure_id", "kind", "person_hash"), "any", "deltalake", stats_columns=("erasure_id", "kind"),
+)  # fmt: skip
+
 UNIT_CLAIMS = TableSpec(
     "control", "unit_claims", "which driver works on which units, and until when | 工作单元租约",
     pa.schema([
@@ -91,4 +118,4 @@ UNIT_CLAIMS = TableSpec(
     ("sequence",), "any", "deltalake", stats_columns=("sequence", "owner", "expires_at"),
 )  # fmt: skip
 
-SPECS = (RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO, UNIT_CLAIMS)
+SPECS = (ERASURES, RUNS, AUDIT_LOG, PRIVACY_LEDGER, LAKE_INFO, UNIT_CLAIMS)

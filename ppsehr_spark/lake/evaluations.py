@@ -27,6 +27,7 @@ from ppsehr_spark.lake.evaluation_figures import (
     measure_statistics,
 )
 from ppsehr_spark.lake.record_model_store import read_record_model
+from ppsehr_spark.lake.row_versions import row_versions
 from ppsehr_spark.lake.schemas import (
     CHECKPOINTS,
     DP_STATISTICS,
@@ -83,7 +84,7 @@ def evaluate_lake(lake: Lake, settings: Settings, *, run_id: str) -> dict[str, i
 
 def make_evaluation_id(lake: Lake, settings: Settings) -> str:
     """Hash of table versions, limits, conf that decides a figure, and code version."""
-    versions = {spec.full_name: lake.version(spec) for spec in EVALUATED}
+    versions = row_versions(lake, {spec.full_name: lake.version(spec) for spec in EVALUATED})
     limits = dataclasses.asdict(settings.publish)
     return hash_values([versions, limits, settings.files.get("privacy.toml", ""), __version__])
 

@@ -6,11 +6,10 @@ Knows: where they lie and how one is replaced whole. Must not know: how a releas
 from __future__ import annotations
 
 import json
-import os
-from urllib.parse import urlsplit
 
 from pyarrow import fs
 
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.lake.row_chain import Anchor
 from ppsehr_spark.lake.schemas import RELEASES
 from ppsehr_spark.lake.tables import Lake
@@ -57,6 +56,5 @@ def read_anchors(lake: Lake) -> list[Anchor]:
 
 
 def _place(lake: Lake, name: str) -> tuple[fs.FileSystem, str]:
-    uri = lake.uri if urlsplit(lake.uri).scheme else os.path.abspath(lake.uri)
-    system, root = fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
-    return system, f"{root.rstrip('/')}/{RELEASES.zone}/{name}"
+    system, root = open_file_system(lake.uri)
+    return system, f"{root}/{RELEASES.zone}/{name}"

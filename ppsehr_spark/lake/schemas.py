@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ppsehr_spark.lake import control_schemas, knowledge_schemas, statistics_schemas, synthesis_schemas
 from ppsehr_spark.lake.control_schemas import AUDIT_LOG as AUDIT_LOG
+from ppsehr_spark.lake.control_schemas import ERASURES as ERASURES
 from ppsehr_spark.lake.control_schemas import LAKE_INFO as LAKE_INFO
 from ppsehr_spark.lake.control_schemas import PRIVACY_LEDGER as PRIVACY_LEDGER
 from ppsehr_spark.lake.control_schemas import RUNS as RUNS
@@ -156,7 +157,16 @@ GOLD = TableSpec(
         _column("spans", pa.list_(GOLD_SPAN), "true spans with tiers"),
         _column("source", pa.string(), "source mapping name"),
     ]),
-    ("note_key",), "ingest", "spark",
+    ("note_key",), "ingest", "spark", has_deletion_vectors=True,
+)  # fmt: skip
+PATIENT_MERGES = TableSpec(
+    "phi", "patient_merges", "patients that the source merged into others, each with its survivor | 患者合并",
+    pa.schema([
+        _column("patient_key", pa.string(), "key of the patient that is no more", nullable=False),
+        _column("surviving_key", pa.string(), "key of the patient now meant; never itself merged", nullable=False),
+        _column("source", pa.string(), "source mapping name"),
+    ]),
+    ("patient_key",), "ingest", "spark",
 )  # fmt: skip
 RULE_ANNOTATIONS = TableSpec(
     "phi", "rule_annotations", "what the recognisers found, and where its doubtful text went | 规则标注",
@@ -167,9 +177,10 @@ RULE_ANNOTATIONS = TableSpec(
         _column("segments", pa.list_(OCCURRENCE), "segments of this note that the model is asked about"),
         _column("knowledge_version", pa.string(), "hash of categories, lexicons, rules, tiers"),
         _column("segmentation_version", pa.string(), "hash of the partition settings"),
+        _column("context_hash", pa.int64(), "hash of the note type, sex and age that the rules saw"),
         _KEY["run_id"],
     ]),
-    ("note_key",), "partition", "spark", has_deletion_vectors=True,
+    ("note_key",), "partition", "spark", has_deletion_vectors=True, has_change_feed=True,
 )  # fmt: skip
 SEGMENTS = TableSpec(
     "phi", "segments", "doubtful text, once per distinct content | 待判片段",
@@ -214,7 +225,7 @@ SEGMENT_ANNOTATIONS = TableSpec(
         _column("output_tokens", pa.int32(), "tokens generated"),
         _KEY["run_id"],
     ]),
-    ("segment_key", "prompts"), "annotate", "deltalake",
+    ("segment_key", "prompts"), "annotate", "deltalake", has_change_feed=True,
 )  # fmt: skip
 DEAD_LETTERS = TableSpec(
     "phi", "dead_letters", "segments given up, keys and error class only, and when they were opened again | 死信",
@@ -244,7 +255,7 @@ CORRECTIONS = TableSpec(
         _column("author", pa.string(), "role account"),
         _column("made_at", _UTC, "when"),
     ]),
-    ("correction_key",), "people", "deltalake",
+    ("correction_key",), "people", "deltalake", has_change_feed=True,
 )  # fmt: skip
 ANNOTATIONS = TableSpec(
     "phi", "annotations", "final spans per note with tier, source and versions | 最终标注",
@@ -257,7 +268,7 @@ ANNOTATIONS = TableSpec(
         _column("input_hash", pa.string(), "hash of everything the row was computed from"),
         _KEY["run_id"],
     ]),
-    ("note_key",), "tier", "spark", has_deletion_vectors=True,
+    ("note_key",), "tier", "spark", has_deletion_vectors=True, has_change_feed=True,
 )  # fmt: skip
 PROTECTED_NOTES = TableSpec(
     "protected", "notes", "notes after protection | 脱敏病历",
@@ -309,8 +320,8 @@ RELEASES = TableSpec(
 TABLES: dict[str, TableSpec] = {
     spec.full_name: spec
     for spec in (
-        PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS, SEGMENT_ANNOTATIONS,
-        DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES,
+        PATIENTS, ENCOUNTERS, NOTES, REJECTS, GOLD, PATIENT_MERGES, RULE_ANNOTATIONS, SEGMENTS, WORK_UNITS,
+        SEGMENT_ANNOTATIONS, DEAD_LETTERS, CORRECTIONS, ANNOTATIONS, PROTECTED_NOTES, RELEASED_NOTES, RELEASES,
         *control_schemas.SPECS, *knowledge_schemas.SPECS, *statistics_schemas.SPECS, *synthesis_schemas.SPECS,
     )
 }  # fmt: skip

@@ -126,7 +126,7 @@ WHERE recency = 1 AND release_id IN {_CURRENT}""",
     ),
     ViewSpec(
         "control.latest_runs",
-        "newest finished run of every stage | 各环节最近一次运行",
+        "newest run of every stage, however it ended | 各环节最近一次运行",
         ("control.runs",),
         """SELECT * FROM (
   SELECT *, row_number() OVER (PARTITION BY stage ORDER BY started_at DESC) AS recency FROM control.runs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from ppsehr_spark.errors import ConfigurationError, ExitCode
 from ppsehr_spark.service import install_checks, machine_checks
 from ppsehr_spark.service.diagnosis import Finding, Verdict, is_healthy, render_findings
 
-HOME = Path(__file__).resolve().parents[2]
+#: The checkout, or where a bundle was installed (its env.sh says so).
+HOME = Path(os.environ.get("PPSEHR_HOME") or Path(__file__).resolve().parents[2])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
+from pyspark.storagelevel import StorageLevel
 
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.spark.conflicts import retry_conflicts
 
+_COUNTS = ("inserted", "updated", "deleted", "computed")
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -63,7 +68,8 @@ def merge_rows(
         is_update: False leaves existing rows alone (content-addressed tables).
 
     Returns:
-        ``inserted`` and ``updated`` row counts.
+        ``inserted``, ``updated`` and ``deleted`` row counts, and ``computed``: rows that were given, 0 where the
+        table stayed as it was.
     """
     target = ensure_table(spark, lake, spec)
     rows = rows.select(*spec.schema.names)
@@ -74,24 +80,98 @@ def merge_rows(
         rows.write.format("delta").options(**transaction).mode("append").save(lake.table_uri(spec))
     else:
         _merge(target, spec, rows, is_update=is_update)
-    return _written(target) if lake.version(spec) != before else {"inserted": 0, "updated": 0}
+    return _written(target) if lake.version(spec) != before else dict.fromkeys(_COUNTS, 0)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a stage writes when it follows changes.
+
+    Attributes:
+        rows: columns of the spec and ``_is_new``: the key is not in the target.
+        gone: keys whose rows are to be removed.
+        base: version of the target that the stage started from; its append is tied to it.
+    """
+
+    rows: DataFrame
+    gone: DataFrame
+    base: int | None
+
+
+def write_changes(spark: SparkSession, lake: Lake, spec: TableSpec, changes: Changes) -> dict[str, int]:
+    """Append new rows, then replace and remove others in one merge; what changes nothing makes no version.
+
+    Returns:
+        ``inserted``, ``updated`` and ``deleted`` row counts, and ``computed``: rows that were given.
+    """
+    target = ensure_table(spark, lake, spec)
+    rows = changes.rows.select(*spec.schema.names, "_is_new").persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        n_rows = {row[0]: row[1] for row in rows.groupBy("_is_new").count().collect()}
+        counts = {"inserted": n_rows.get(True, 0), "updated": 0, "deleted": 0, "computed": sum(n_rows.values())}
+        if n_rows.get(True):
+            _append_new(lake, spec, rows.where("_is_new").drop("_is_new"), base=changes.base)
+        if n_rows.get(False) or not changes.gone.isEmpty():
+            before = lake.version(spec)
+            _merge_changes(target, spec, rows.where("NOT _is_new").drop("_is_new"), changes.gone)
+            if lake.version(spec) != before:
+                written = _written(target)
+                counts |= {name: counts[name] + written[name] for name in ("inserted", "updated", "deleted")}
+    finally:
+        rows.unpersist()
+    return counts
+
+
+def _append_new(lake: Lake, spec: TableSpec, rows: DataFrame, *, base: int | None) -> None:
+    """The transaction belongs to the version the stage found, so a commit that is retried lands once."""
+    transaction = {"txnAppId": f"{spec.full_name}.changes", "txnVersion": str((base or 0) + 1)}
+    rows.write.format("delta").options(**transaction).mode("append").save(lake.table_uri(spec))
+
+
+def _merge_changes(target: DeltaTable, spec: TableSpec, rows: DataFrame, gone: DataFrame) -> None:
+    flagged = rows.withColumn("_is_gone", F.lit(False))
+    keys = gone.select(*spec.keys).withColumn("_is_gone", F.lit(True))
+    source = flagged.unionByName(keys, allowMissingColumns=True)
+    values = {name: f"s.{name}" for name in spec.schema.names}
+    merge = target.alias("t").merge(source.alias("s"), _same_key(spec)).whenMatchedDelete("s._is_gone")
+    merge = merge.whenMatchedUpdate(_differs(spec), values)
+    merge.whenNotMatchedInsert("NOT s._is_gone", values).execute()
+
+
+def delete_keys(spark: SparkSession, lake: Lake, spec: TableSpec, keys: DataFrame) -> int:
+    """Remove the rows of these keys, by a merge against their table: a key never stands in the log as a literal."""
+    before = lake.version(spec)
+    if before is None or keys.isEmpty():
+        return 0
+    target = DeltaTable.forPath(spark, lake.table_uri(spec))
+    target.alias("t").merge(keys.select(*spec.keys).alias("s"), _same_key(spec)).whenMatchedDelete().execute()
+    return _written(target)["deleted"] if lake.version(spec) != before else 0
+
+
+def _same_key(spec: TableSpec) -> str:
+    return " AND ".join(f"t.{key} = s.{key}" for key in spec.keys)
+
+
+def _differs(spec: TableSpec) -> str:
+    compared = [name for name in spec.schema.names if name not in (*spec.keys, "run_id")]
+    return " OR ".join(f"NOT (t.{name} <=> s.{name})" for name in compared)
 
 
 def _merge(target: DeltaTable, spec: TableSpec, rows: DataFrame, *, is_update: bool) -> None:
-    same_key = " AND ".join(f"t.{key} = s.{key}" for key in spec.keys)
-    compared = [name for name in spec.schema.names if name not in (*spec.keys, "run_id")]
-    merge = target.alias("t").merge(rows.alias("s"), same_key)
-    if is_update and compared:
-        differs = " OR ".join(f"NOT (t.{name} <=> s.{name})" for name in compared)
-        merge = merge.whenMatchedUpdateAll(condition=differs)
-    merge.whenNotMatchedInsertAll().execute()
+    merge = target.alias("t").merge(rows.alias("s"), _same_key(spec))
+    if is_update and _differs(spec):
+        merge = merge.whenMatchedUpdateAll(condition=_differs(spec))
+    # repeatable by key, so an OPTIMIZE that was faster costs a second try and not the stage
+    retry_conflicts(merge.whenNotMatchedInsertAll().execute, table=spec.full_name)
 
 
 def _written(target: DeltaTable) -> dict[str, int]:
     """Row counts of the newest commit; a merge that changes nothing makes none."""
     metrics = target.history(1).select("operationMetrics").first()[0]
     inserted = metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))
-    return {"inserted": int(inserted), "updated": int(metrics.get("numTargetRowsUpdated", 0))}
+    changed = {name: int(metrics.get(f"numTargetRows{name.title()}", 0)) for name in ("updated", "deleted")}
+    computed = metrics.get("numSourceRows", metrics.get("numOutputRows", 0))
+    return {"inserted": int(inserted), **changed, "computed": int(computed)}
 
 
 def map_batches(frame: DataFrame, function: BatchFunction, schema: pa.Schema) -> DataFrame:

@@ -16,6 +16,7 @@ from ppsehr_spark.errors import InputError
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.ledger_store import open_ledger
 from ppsehr_spark.lake.record_model_store import write_marginals
+from ppsehr_spark.lake.row_versions import row_versions
 from ppsehr_spark.lake.schemas import ENCOUNTERS, PATIENTS
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.policy import Policy, Scope, parse_policy
@@ -54,7 +55,7 @@ def fit_record_model(
     versions = {spec.full_name: lake.version(spec) for spec in (PATIENTS, ENCOUNTERS)}
     if versions[ENCOUNTERS.full_name] is None:
         raise InputError("NO_ENCOUNTERS", table=ENCOUNTERS.full_name, hint="run the ingest stage first")
-    model_id = make_model_id(plan, versions=versions)
+    model_id = make_model_id(plan, versions=row_versions(lake, versions))
     released = _release(lake, plan, policy, settings, model_id, lambda: _tabulate(open_spark(), lake, plan, versions))
     crash_point("fit.before_write")
     is_new = write_marginals(lake, released, model_id=model_id, domain=plan.domain, run_id=run_id)

@@ -26,7 +26,13 @@ def open_session(app_name: str) -> SparkSession:
         spark.stop()
         hint = "start the job by spark-submit with --properties-file conf/spark/<profile>.conf --load-spark-defaults"
         raise ConfigurationError("SPARK_WITHOUT_DELTA", hint=hint)
+    describe(spark, f"{app_name}: look at tables")
     return spark
+
+
+def sign_commits(spark: SparkSession, writer: str) -> None:
+    """Let every Delta commit from here on say which run made it (a random name; never data)."""
+    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", writer)
 
 
 def describe(spark: SparkSession, step: str) -> None:

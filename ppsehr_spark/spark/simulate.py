@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from ppsehr_spark.config import SimulateSettings, hash_values
 from ppsehr_spark.errors import ConfigurationError, UsageError
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.spark.frames import map_batches
 from ppsehr_spark.spark.session import describe
 from ppsehr_spark.synthesis.simulator import (
@@ -103,8 +104,7 @@ def check_settings(settings: SimulateSettings) -> None:
 
 
 def _open_root(root: str) -> tuple[fs.FileSystem, str]:
-    filesystem, base = fs.FileSystem.from_uri(root) if "://" in root else (fs.LocalFileSystem(), os.path.abspath(root))
-    return filesystem, base.rstrip("/")
+    return open_file_system(root)
 
 
 def _make_absolute(root: str) -> str:

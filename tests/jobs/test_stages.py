@@ -23,11 +23,13 @@ from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.ledger_store import read_entries
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.volumes import measure_tables
 from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
 
 pytestmark = pytest.mark.spark
 ROOT = Path(__file__).resolve().parent.parent.parent
+JOB_TAG = "test-stages"
 CANARIES = ("欧阳金丝雀", "13900001234", "沪Z·88Q66", "金丝雀路77号")
 _AFTER_ANNOTATE = ("tier", "protect", "stats", "fit", "evaluate", "publish")
 PLATE = """
@@ -92,7 +94,9 @@ def run(spark: Any, tmp_path_factory: pytest.TempPathFactory, key_file: str) -> 
     lake = Lake(str(base / "lake"))
     common = ["--lake", lake.uri, "--profile", "ci", "--conf", str(base / "conf")]
     common += ["--set", f'identity.key_file="{key_file}"', "--set", "ingest.max_reject_share=0.5"]
+    spark.sparkContext.addJobTag(JOB_TAG)
     codes = _run_all(base, common)
+    spark.sparkContext.removeJobTag(JOB_TAG)
     assert set(codes.values()) == {0}, codes
     return lake, base, common
 
@@ -205,8 +209,30 @@ def test_the_answer_to_todays_prompt_counts_whenever_it_was_given(run: tuple[Lak
         assert (len(note["spans"]), note["n_open_segments"]) == (n_spans, 0)
 
 
+def test_sizes_from_metadata_are_the_rows_that_readers_see(run: tuple[Lake, Path, list[str]]) -> None:
+    lake = run[0]
+    volumes = measure_tables(lake, schemas.TABLES.values())
+    there = {name: volume.rows for name, volume in volumes.items() if volume.version is not None}
+    assert there == {name: lake.read(schemas.TABLES[name]).num_rows for name in there} and len(there) > 12
+
+
+@pytest.mark.usefixtures("run")
+def test_every_spark_job_says_what_it_is_for(event_log_folder: Path) -> None:
+    events = [json.loads(line) for path in _files(event_log_folder) for line in path.read_text("utf-8").splitlines()]
+    started = [event["Properties"] for event in events if event["Event"] == "SparkListenerJobStart"]
+    ours = [properties for properties in started if JOB_TAG in properties.get("spark.job.tags", "")]
+    said = {properties.get("spark.job.description", "").split("\n")[0] for properties in ours}
+    stages = {text.partition(":")[0] for text in said}
+    assert len(ours) > 20 and {"ingest", "partition", "tier", "protect", "stats", "fit"} <= stages
+    assert stages <= {"ingest", "partition", "tier", "protect", "stats", "fit", "Delta"}, said
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".crc")]
+
+
 def test_no_log_holds_a_canary(
-    run: tuple[Lake, Path, list[str]], event_log_folder: Path, capfd: pytest.CaptureFixture[str]
+    run: tuple[Lake, Path, list[str]], event_log_folder: Path, key_file: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert _run("partition", [*run[2], "--force", "--explain"]) == 0
     logs = [p for p in Path(run[0].uri).rglob("*") if p.is_file() and "_delta_log" in p.parts]
@@ -214,6 +240,6 @@ def test_no_log_holds_a_canary(
     assert len(logs) > 10
     said = "".join(capfd.readouterr())
     assert "partition: ok" in said
-    for canary in CANARIES:
+    for canary in (*CANARIES, Path(key_file).read_text(encoding="ascii")):
         assert canary not in said
         assert [p.name for p in logs if canary.encode() in p.read_bytes()] == []

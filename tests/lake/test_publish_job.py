@@ -57,7 +57,9 @@ def test_a_canary_file_closes_the_gate_without_saying_what_it_saw(
     assert _publish(unreleased, tmp_path, "--canaries", str(tmp_path / "canaries.txt")) == 4
     message = capsys.readouterr().err
     assert "CANARY_GATE" in message and "高子墨" not in message
-    assert unreleased.version(RELEASED_NOTES) is None and unreleased.version(RUNS) is None
+    assert unreleased.version(RELEASED_NOTES) is None
+    (run,) = unreleased.read(RUNS).to_pylist()
+    assert (run["status"], run["exit_code"], run["error_code"]) == ("failed", 4, "CANARY_GATE")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_refused_product_is_named_and_does_not_hold_back_the_others(
     # figures are about other table versions now, so the data set waits for them
     assert "synthetic refused: EVALUATION_GATE" in message
     assert dp_lake.read(RELEASED_NOTES).num_rows == 4 and dp_lake.version(RELEASED_STATISTICS) is None
-    assert dp_lake.read(RUNS).num_rows == 0
+    assert dp_lake.read(RUNS)["status"].to_pylist() == ["failed"]
     fill(DP_STATISTICS, statistics)
     assert run_job(EVALUATE, ["--lake", dp_lake.uri, "--set", f"identity.key_file={tmp_path / 'key'}"]) == 0
     assert _publish(dp_lake, tmp_path) == 0

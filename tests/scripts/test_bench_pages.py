@@ -24,7 +24,9 @@ def test_only_the_text_between_the_marks_changes(tmp_path: Path, monkeypatch: py
         pages.replace_between_marks(page, "y", "new")
 
 
-@pytest.mark.parametrize(("page", "name"), [("annotation-quality.md", "annotate"), ("performance.md", "speed")])
+@pytest.mark.parametrize(
+    ("page", "name"), [("annotation-quality.md", "annotate"), ("performance.md", "speed"), ("performance.md", "scale")]
+)
 def test_the_pages_have_their_marks(page: str, name: str) -> None:
     text = (SCRIPTS.parent / "docs" / page).read_text(encoding="utf-8")
     assert 0 < text.index(f"<!-- {name}: begin -->") < text.index(f"<!-- {name}: end -->")

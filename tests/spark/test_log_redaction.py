@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,11 +29,12 @@ jvm.System.err.flush()
 """
 
 
-def _log() -> str:
+def _log(form: str = "text") -> str:
     environment = {
         **os.environ,
         "SPARK_CONF_DIR": str(HOME / "conf" / "spark"),
         "PYSPARK_PYTHON": sys.executable,
+        "PPSEHR_LOG": form,
         "PYSPARK_SUBMIT_ARGS": "--master local[1] pyspark-shell",
     }
     done = subprocess.run(
@@ -54,3 +56,14 @@ def test_values_are_masked_and_the_event_stays_readable() -> None:
     assert "ERROR TaskSetManager: Lost task 0.0 in stage 3.0" in log
     assert "ERROR TaskSetManager: Exception in task java.lang.IllegalStateException" in log
     assert max(map(len, log.splitlines())) < 400
+
+
+@pytest.mark.spark
+def test_as_json_every_line_is_an_object_with_the_same_cuts() -> None:
+    log = _log("json")
+    assert "CANARY" not in log and "张三丰" not in log and "310101199001011234" not in log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {"time", "level", "event", "logger", "message", "error"} == set(lines[0])
+    said = {(line["level"], line["logger"], line["message"], line["error"]) for line in lines}
+    assert ("ERROR", "TaskSetManager", "Exception in task", "java.lang.IllegalStateException") in said
+    assert ("WARN", "TaskSetManager", "row * rejected in stage 12", "") in said

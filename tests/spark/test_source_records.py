@@ -106,3 +106,58 @@ def test_a_mapping_that_forgets_the_text_is_refused_with_file_and_key() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_mapping({"sources/x.toml": text}, "x")
     assert caught.value.fields == {"file": "sources/x.toml", "key": "files.n.fields"}
+
+
+JOURNAL = FileGroup(
+    "n", "jsonl", "utf-8", "notes", {"operation": "操作", "note_id": "note_id", "text": "text"},
+    constants={}, operations={"修改": "upsert", "删除": "delete"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"操作": "删除", "note_id": "1"}, {"_is_deleted": True}),  # a row that only takes away needs no text
+        ({"操作": " 修改 ", "note_id": "1", "text": "甲"}, {"text": "甲"}),
+        ({"操作": "移动", "note_id": "1", "text": "甲"}, Reject(7, "operation", "UNKNOWN_OPERATION")),
+        ({"操作": None, "note_id": "1", "text": "甲"}, Reject(7, "operation", "UNKNOWN_OPERATION")),
+        ({"note_id": "1", "text": "甲"}, Reject(7, "operation", "MISSING_FIELD")),
+        ({"操作": "删除", "text": "甲"}, Reject(7, "note_id", "MISSING_FIELD")),
+        ({"操作": "删除", "note_id": " "}, Reject(7, "note_id", "MISSING_VALUE")),
+    ],
+)
+def test_a_journal_says_what_it_wants_of_a_row(values: dict[str, object], expected: object) -> None:
+    converter = Converter(JOURNAL, "test", b"k" * 32, 1000, "notes/a.jsonl")
+    row = converter.convert(Record(7, values))
+    if isinstance(expected, Reject):
+        assert row == expected
+    else:
+        assert isinstance(row, dict) and isinstance(expected, dict)
+        assert expected.items() <= row.items() and row["note_key"] == converter.mint("note", "1")
+
+
+def test_a_rejected_row_still_says_which_note_it_is() -> None:
+    converter = Converter(NOTES, "test", b"k" * 32, 1000, "notes/a.jsonl")
+    assert isinstance(converter.convert(Record(1, {"note_id": "1", "text": ""})), Reject)
+    assert converter.find_key(Record(1, {"note_id": "1", "text": ""})) == converter.mint("note", "1")
+    assert converter.find_key(Record(1, {"note_id": "a\x00", "text": "甲"})) is None
+
+
+def test_nobody_is_merged_into_himself() -> None:
+    group = FileGroup("m", "csv", "utf-8", "merges", {"patient_id": "旧", "surviving_id": "新"}, constants={})
+    converter = Converter(group, "test", b"k" * 32, 1000, "m/a.csv")
+    assert converter.convert(Record(2, {"旧": "1", "新": " 1"})) == Reject(2, "surviving_id", "MERGE_INTO_ITSELF")
+    row = converter.convert(Record(3, {"旧": "1", "新": "2"}))
+    assert row == {
+        "patient_key": converter.mint("patient", "1"),
+        "surviving_key": converter.mint("patient", "2"),
+        "source": "test",
+    }
+
+
+@pytest.mark.parametrize("operations", ["", '[files.n.operations]\n"删" = "erase"\n'])
+def test_operations_must_be_known_ones(operations: str) -> None:
+    head = '[files.n]\nformat = "jsonl"\ntable = "notes"\n'
+    fields = '[files.n.fields]\noperation = "o"\nnote_id = "i"\ntext = "t"\n'
+    with pytest.raises(ConfigurationError, match=r"SOURCE_MAPPING file=sources/x.toml key=files.n.operations"):
+        load_mapping({"sources/x.toml": head + fields + operations}, "x")

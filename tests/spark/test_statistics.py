@@ -194,6 +194,18 @@ def test_a_bound_is_one_or_more(spark: Any, n: int) -> None:
         keep_first_by_hash(spark.range(3), by=["id"], key="id", purpose="test", n=n)
 
 
+def test_a_patient_with_fifty_thousand_rows_is_bounded_like_any_other(spark: Any) -> None:
+    from pyspark.sql import functions as F
+
+    from ppsehr_spark.spark.bounding import keep_first_by_hash
+
+    owner = F.when(F.col("id") < 50_000, "giant").otherwise(F.concat(F.lit("p"), F.col("id").cast("string")))
+    rows = spark.range(50_100).select(owner.alias("patient"), F.sha2(F.col("id").cast("string"), 256).alias("key"))
+    kept = keep_first_by_hash(rows, by=["patient"], key="key", purpose="test", n=3).groupBy("patient").count()
+    assert {row["patient"]: row["count"] for row in kept.where("count > 1").collect()} == {"giant": 3}
+    assert kept.count() == 101
+
+
 def test_purposes_choose_independently_and_cells_are_not_favoured(spark: Any) -> None:
     """Two questions keep different rows, and no row is kept by everybody: the order is one of keyed hashes."""
     from pyspark.sql import functions as F

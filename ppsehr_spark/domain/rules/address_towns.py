@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
+#: Every alternative begins with a letter of its own, not with a look-behind: other positions cost nothing then.
 _GOING = re.compile(
-    r"(?:(?<![现存所实内潜正外不])在|(?<![达得达感直])到(?!底)|(?<![过失除下上出减])去|(?<![服])从|(?<![各亲])自|(?<![理])由|前往|返回?|"
-    r"抵达?|途经|路过|途径|常住|现住|家住|租住|暂住|借住|夜宿|移居|定居|(?<=[,，。;；])住|来自|迁到|搬到)"
+    r"在(?<![现存所实内潜正外不]在)|到(?<![达得达感直]到)(?!底)|去(?<![过失除下上出减]去)|从(?<!服从)|自(?<![各亲]自)|由(?<!理由)|"
+    r"前往|返回?|抵达?|途经|路过|途径|常住|现住|家住|租住|暂住|借住|夜宿|移居|定居|住(?<=[,，。;；]住)|来自|迁到|搬到"
 )
 _LONGEST = 4
 _RIGHT = re.compile(

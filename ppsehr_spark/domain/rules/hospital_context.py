@@ -64,6 +64,8 @@ def count_cues(text: str, start: int, end: int) -> int:
 def rate_unnamed(name: str, kind: str) -> float:
     """Names of generic words only: an ordinal or a province tells one institution from the next, 县医院 does not."""
     is_ordinal = ORDINAL.search(name) is not None or _ORDINAL_KIND.search(kind) is not None
+    if "血" in kind[-4:]:  # 市中心血站, 省血液中心
+        return 0.0
     if re.search(r"第[0-9]{3}$", name):
         return 0.8
     if is_ordinal:

@@ -58,6 +58,7 @@ _OPEN_BRAND = re.compile(
 )
 #: What makes a brand the name of its women's and children's hospital (``红房子妇产``), not of a department.
 _BRAND_FIELD = re.compile(r"(?:妇产|妇儿|妇幼|儿童)(?![科医保节部病房\u4e00]|健康)")
+_OWNED = frozenset(["部立", "国立", "省立", "市立", "县立", "州立", "公立"])
 _BRANCH_GAP = re.compile(r"[\u4e00-\u9fff]{1,8}")
 
 
@@ -121,6 +122,7 @@ class Institutions:
             return self._rate_plain(plain, cut, hit)
         first = min(h.start for h in anchored)
         start = cut if OWNER_WORDS.search(plain, cut, first) else first
+        start -= 2 * (plain[start - 2 : start] in _OWNED)  # 部立桃园医院
         if hit.value in _DEPARTMENTS and any(h.end == hit.start and h.value == "sure" for h in anchored):
             return start, 0.0, "department"
         if is_vague(plain, start, max(h.end for h in anchored if h.start == first), hit.start):

@@ -6,6 +6,7 @@ Reference: annotation guideline v1, row NAME; decision 0010.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -20,7 +21,7 @@ _INSIDE = -7.5
 _INSIDE_CAP = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.
 _LEAST_AT_CLAUSE, _LEAST_INSIDE, _MOST_ACTS = 4.0, 2.0, 4.5
-_NEVER, _SURELY = -99.0, 99.0
+_NEVER, _SURELY, _ROUNDING = -99.0, 99.0, 1e-6
 #: Below this a bare reading is not even a doubt.
 _LEAST_ODDS = -1.6
 _SPEAKER, _RARE_SPEAKER, _MID_SPEAKER = 4.0, 2.5, 2.0
@@ -152,7 +153,9 @@ class BareNames:
         return is_common and third in FIRST_OF_ACTS and weigh_right(text, at + 3) >= _CLEAR_MARK
 
     def _read_clause(self, text: str, at: int) -> Iterator[FoundName]:
-        readings = self.reader.read_ends(text, at)
+        may_close = not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 1 + WINDOW])
+        least = min(_LEAST_ODDS - _CLAUSE - weigh_left(text, at), _WHOLE_AT_CLAUSE) - _ROUNDING
+        readings = self.reader.read_ends(text, at, least=-math.inf if may_close else least)
         sound = max((r.odds for r in readings if r.form == "foreign"), default=-9.0)
         rated = ((self._rate_clause(text, reading, sound), reading.end) for reading in readings)
         odds, end = max(rated, default=(_NEVER, at))
@@ -201,17 +204,13 @@ class BareNames:
         """A name between words: what the words on both sides make of the same characters counts against it."""
         if text[at] not in _NICK_HEADS and not self._may_be_name(text, at, _LEAST_INSIDE):
             return
-        may_sound = self.reader.foreign.characters.issuperset(text[at : at + 3])
         least = _LEAST_ODDS - _INSIDE - _TOWARDS_ODDS - _MOST_RIGHT * (not _MAY_CLOSE.isdisjoint(text[at + 1 : at + 7]))
-        found = self.reader.read_ends(text, at, is_foreign_too=may_sound, least=least)
-        sound = max((r.odds for r in found if r.form == "foreign"), default=_SURELY)
-        readings = [
-            (r, weigh_right(text, r.end))
-            for r in found
-            if r.form in ("han", "nick")
-            and text[r.end - 1] not in _PLACE_END
-            and not self._sounds_foreign(text, r, sound)
-        ]
+        found = self.reader.read_ends(text, at, is_foreign_too=False, least=least)
+        found = [r for r in found if r.form in ("han", "nick") and text[r.end - 1] not in _PLACE_END]
+        if not found:
+            return
+        sound = self._weigh_sound(text, at)
+        readings = [(r, weigh_right(text, r.end)) for r in found if not self._sounds_foreign(text, r, sound)]
         if not any(
             r.odds + _INSIDE + right + _TOWARDS_ODDS > _LEAST_ODDS or self._is_whole(text, r, _WHOLE_INSIDE)
             for r, right in readings
@@ -227,6 +226,13 @@ class BareNames:
             odds = max(odds, _WHOLE) if self._is_whole(text, r, _WHOLE_INSIDE) else odds
             if odds > _LEAST_ODDS:
                 yield rate(at, r.end, odds, "inside", cap=_INSIDE_CAP)
+
+    def _weigh_sound(self, text: str, at: int) -> float:
+        """The best odds of a name by sound at ``at``."""
+        if not self.reader.foreign.characters.issuperset(text[at : at + 3]):
+            return _SURELY
+        odds = [r.odds for r in self.reader.read_ends(text, at, least=_SURELY) if r.form == "foreign"]
+        return max(odds, default=_SURELY)
 
     def _weigh_before(self, text: str, at: int) -> float:
         """Log-odds of what ends at ``at``, less what words that lie across ``at`` save."""

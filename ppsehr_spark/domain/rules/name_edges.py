@@ -90,6 +90,7 @@ _NEXT_KIN = re.compile(
 #: A number in the next column: an age.
 _COLUMN = re.compile(r"[ ]{1,4}[0-9]{1,3}(?:[ ]{1,4}[\u4e00-\u9fff]|岁|[ ]*\n)")
 _COURSE = re.compile(r"[ ,](?:孕[0-9]|G[0-9]P|停经|剖宫产|顺产|[0-9]{1,2}床)")
+_GREETED = re.compile(r"[ ]?,?[您你]好")
 _DIGITS, _NUMERALS = "0123456789", "半数一二三四五六七八九十"
 #: Marks to the right of a name, with the characters that each may begin with, the surest first.
 _RIGHT = (
@@ -109,6 +110,7 @@ _RIGHT = (
     (_LIVES, 3.0, ","),
     (_NEXT_KIN, 3.0, "、,"),
     (_BRACKETED_NEXT, 2.0, "("),
+    (_GREETED, 3.5, " ,您你"),
     (_COLUMN, 2.5, " "),
 )
 #: From here on what stands to the right speaks clearly for a name.
@@ -125,7 +127,7 @@ FIRST_OF_ACTS = frozenset(
 _MAY_MARK = re.compile(
     r"[^ ,、(:/|·;]|,[\u4e00-\u9fff]{2,6}[人省市县州]|[ ]?\([\u4e00-\u9fff]|[ ]{0,3}[ ,、(:/|·;]{1,2}"
     r"[男女性MF0-9+年联电手微TtQ身证I住门病台护医签敬谨启记系为是患其之的父母子夫妻儿女爱配家本姐弟兄妹哥孙外媳婿嫂朋同邻监侄亲祖奶爷长次老工"
-    r"现住来籍原半数一二三四五六七八九十于孕G停剖顺汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
+    r"现住来籍原半数一二三四五六七八九十于孕G停剖顺您你汉回满壮藏维蒙哈苗彝土朝侗瑶白傣黎畲布柯锡达鄂羌纳佤水仫撒收(]"
 )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from ppsehr_spark.domain.offsets import NormalisedText
+from ppsehr_spark.domain.rules.name_called import is_speaker
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_rating import PRIOR, NameRater
 from ppsehr_spark.domain.rules.terms import longest
@@ -44,6 +45,8 @@ class NameFields:
         plain = text.text
         for hit in longest(text.hits.get("NAME.label", ())):
             if len(hit.value) == 1 and plain[hit.start : hit.end + 1] in self.reader.model.words:
+                continue
+            if is_speaker(plain, hit.start, hit.end):
                 continue
             gap = _AFTER_LABEL.match(plain, hit.end) if plain[hit.end : hit.end + 1] in GAPS else None
             if gap is None:

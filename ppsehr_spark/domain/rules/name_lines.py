@@ -14,7 +14,7 @@ from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_parts import NameReader
 
 _SIGNATURE_LINE = re.compile(
-    r"(?m)^[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
+    r"(?m)[ ]{0,40}(?P<names>[\u4e00-\u9fff]{2,7}(?:[ ]?[/、][ ]?[\u4e00-\u9fff]{2,4}){0,3})[ ]{0,6}"
     r"(?P<date>[0-9]{4}[\-年./][0-9]{1,2}[\-月./][0-9]{1,2}日?"
     r"(?:[ ]{0,3}[0-9]{1,2}[:时][0-9]{0,2}分?(?::[0-9]{2})?)?)?[ ]{0,20}$"
 )
@@ -52,7 +52,8 @@ class NameLines:
         )
         gaps = (rf"(?<=[{sounds}]{{3}}{'[ ,、(/|]' * n}.)" for n in range(5))
         number = r"(?<!1)|(?=[0-9*]{0,2}[岁月个天yY。班]|[3-9][0-9*]|[0-9]{10})"
-        self._after_foreign = re.compile(rf"[男女1](?:{number})(?:{'|'.join(gaps)})")
+        near = rf"(?<=[{sounds} ,、(/|].)"  # what all gaps end with
+        self._after_foreign = re.compile(rf"[男女1]{near}(?:{number})(?:{'|'.join(gaps)})")
 
     def find(self, text: str) -> Iterator[FoundName]:
         """Signatures, line ends, cells, foreign names before a mark."""
@@ -85,7 +86,7 @@ class NameLines:
 
     def _find_signatures(self, text: str) -> Iterator[FoundName]:
         """A line that holds nothing but names, perhaps with a date: a signature."""
-        for line in _SIGNATURE_LINE.finditer(text):
+        for line in _match_lines(text):
             prior = 1.5 if line.group("date") else -3.0
             for part in re.finditer(r"[\u4e00-\u9fff]+", line.group("names")):
                 start, end = line.start("names") + part.start(), line.start("names") + part.end()
@@ -113,3 +114,13 @@ class NameLines:
                 if reading.end == end:
                     prior = 3.0 if cell.group("next") else _CELL_PRIOR - 3.0
                     yield rate(start, end, reading.odds + prior, "cell")
+
+
+def _match_lines(text: str) -> Iterator[re.Match[str]]:
+    """Signature lines; only the starts of lines are tried."""
+    at = 0
+    while at >= 0:
+        line = _SIGNATURE_LINE.match(text, at)
+        if line:
+            yield line
+        at = text.find("\n", at) + 1 or -1

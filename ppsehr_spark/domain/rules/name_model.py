@@ -21,6 +21,8 @@ _UNKNOWN = 13.5
 HOPELESS = 40.0
 _ROUNDING = 1e-6
 _LONGEST_WORD = 4
+#: Characters of a name of one surname at the most.
+_USUAL = 3
 _TERM_COST = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
@@ -98,7 +100,9 @@ class NameModel:
         after, after_2, after_3, after_4 = 0.0, math.inf, math.inf, math.inf
         for i in range(size - 1, -1, -1):
             pair = window[i : i + 2]
-            cost = min(get(window[i], _UNKNOWN) + after, get(pair, math.inf) + after_2)
+            cost, word = get(window[i], _UNKNOWN) + after, get(pair)
+            if word is not None and word + after_2 < cost:
+                cost = word + after_2
             if pair in stems:
                 triple, four = get(window[i : i + 3], math.inf), get(window[i : i + _LONGEST_WORD], math.inf)
                 cost = min(cost, triple + after_3, four + after_4)
@@ -141,17 +145,35 @@ class NameModel:
 
     def name_costs(self, text: str, at: int, stop: int, *, allows_lone: bool) -> list[tuple[int, float]]:
         """(end, cost) of every Han name at ``at``."""
-        ends = range(at + 1 if allows_lone else at + 2, min(at + self._longest_at(text, at), stop) + 1)
+        longest = self._longest_at(text, at)
+        if longest == _USUAL:
+            return self._usual_costs(text, at, stop, is_lone=allows_lone and not is_hanzi(text, at + 1))
+        ends = range(at + 1 if allows_lone else at + 2, min(at + longest, stop) + 1)
         lone = allows_lone and not is_hanzi(text, at + 1), allows_lone and not is_hanzi(text, at + 2)
         costs = [(end, self.name_cost(text, at, end, allows_lone=end - at < 3 and lone[end - at - 1])) for end in ends]
         return [(end, cost) for end, cost in costs if cost < HOPELESS]
 
+    def _usual_costs(self, text: str, at: int, stop: int, *, is_lone: bool) -> list[tuple[int, float]]:
+        """``name_costs`` where a single surname and one or two characters is all there can be: most places."""
+        surname, pair = self._surname.get(text[at], math.inf), text[at : at + 2]
+        costs = [(at + 1, surname + _LONE_COST)] if is_lone and at + 1 <= stop else []
+        if at + 2 <= stop:
+            cost = surname + _LENGTH_COST[1] + self.given_cost(pair[1])
+            if pair in self.name_words:
+                cost = min(cost, self.single_cost(pair) + _WORD_AS_NAME)
+            costs.append((at + 2, cost))
+        if at + 3 <= stop:
+            costs.append((at + 3, surname + _LENGTH_COST[2] + self.given_cost(text[at + 1 : at + 3])))
+        return [(end, cost) for end, cost in costs if cost < HOPELESS]
+
     def may_reach(self, text: str, at: int, costs: list[tuple[int, float]], least: float) -> bool:
-        """False where even words of one character each, the dearest there can be, leave all odds below ``least``."""
-        dear, reached, single = 0.0, at, self.single_cost
+        """False where even words of one or two characters, dearer than the best, leave all odds below ``least``."""
+        get, before, dear, reached = self.words.get, math.inf, 0.0, at
         for end, cost in costs:
             while reached < end:
-                dear, reached = dear + single(text[reached]), reached + 1
+                pair = before + get(text[reached - 1 : reached + 1], math.inf)
+                before, dear = dear, min(dear + get(text[reached], _UNKNOWN), pair)
+                reached += 1
             if dear - cost + _ROUNDING >= least:
                 return True
         return False
@@ -160,7 +182,7 @@ class NameModel:
         """Characters of the longest Han name that can begin at ``at``: few surnames make more than three."""
         second = text[at + 1 : at + 2]
         is_long = second == "氏" or second in self.single or text[at : at + 2] in self.compound
-        return 5 if is_long else 3
+        return 5 if is_long else _USUAL
 
     def _long_cost(self, text: str, start: int, end: int) -> float:
         """``郗王氏``, ``麦高诗雅`` (two surnames) and ``山口由美子`` (a given name of three)."""
@@ -168,7 +190,8 @@ class NameModel:
         cost = math.inf
         if text[start + 1] == "氏":
             is_whole = size < 5 and text[start] in _WITH_MIDDLE and "氏" not in text[start + 2 : end]
-            return _MIDDLE_COST + self.given_cost(text[start + 2 : end]) if is_whole else cost
+            given = text[start + 2 : end]
+            return _MIDDLE_COST + self.given_cost(given) + _DOUBTFUL * (given in self.words) if is_whole else cost
         if size == 5 and text[start : start + 2] in self._japanese:
             is_given = not any(c in self._never for c in text[start + 2 : end])
             cost = surname[text[start : start + 2]] + _TRIPLE_COST if is_given else cost
@@ -183,12 +206,13 @@ class NameModel:
 
     def given_cost(self, given: str) -> float:
         """Cost of ``given`` as the given name of one or two characters."""
-        if not self._never.isdisjoint(given[1:] if len(given) == 2 and given[0] in _MAY_LEAD else given):
-            return _NEVER_GIVEN * len(given)
         if len(given) == 1:
-            return self._given.get(given, self._rare)[2]
-        first, last = self._given.get(given[0], self._rare)[0], self._given.get(given[1], self._rare)[1]
-        return first + (min(last, _DOUBLE_COST + 3.0) if given[0] == given[1] else last)
+            return _NEVER_GIVEN if given in self._never else self._given.get(given, self._rare)[2]
+        head, tail = given[0], given[1]
+        if tail in self._never or (head in self._never and head not in _MAY_LEAD):
+            return _NEVER_GIVEN * 2
+        first, last = self._given.get(head, self._rare)[0], self._given.get(tail, self._rare)[1]
+        return first + (min(last, _DOUBLE_COST + 3.0) if head == tail else last)
 
 
 def hanzi_end(text: str, at: int, limit: int) -> int:

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
+from ppsehr_spark.domain.rules.name_followers import ACT_AFTER_DOTTED, FOLLOW, VERB_OF_TWO
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
 from ppsehr_spark.domain.rules.name_model import HOPELESS, WINDOW, NameModel, hanzi_end, hanzi_start
 from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
@@ -33,43 +34,18 @@ _MASK = re.compile(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
 )
+#: What a mask begins with, and the dot.
+_MARKS = frozenset("某*×○〇□_Xx·")
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _LATIN_FIELD = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
 _SPACED_TWO = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?=[ ]{{2}}|[ ]*\n)")
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
-#: Words after which a name has ended.
-_FOLLOW = re.compile(
-    r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|"
-    r"大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
-    r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|签|"
-    r"拒绝|知情|了解|于|因|以|为|系|在|与|和|及|是|已|将|到|体健|健在|健康|患|床旁|"
-    r"之|的|病史|家属|送|提供|反映|知晓|理解|会诊|主刀|执行|记录|主持|补充|分析|指出|总结|汇报|入院|就诊|"
-    r"曾|今|现|自|来|未|无|有|会|指|接|科|住院|门诊|主诉|也|都|前|"
-    r"后|并|由|对|从|向|打|再|又|术|行|经|照|看|办|做|按|继续|完成|操作|负责|担任|解释|复核|讨论|审核|"
-    r"检查|测|登记|安排|处理|评估|指导|协助|宣教|核对|交接|接诊|采集|"
-    r"抽血|书写|参加|带领|护理|发现|给予|开具|下达|阅|转达|巡视|换药|拆线|穿刺|置管|发现|发生|致电|来电|"
-    r"送餐|不|月经|长期|意见|跟进|离断|缝合|示|若有|若无|须|需|应|可|请|仍|自|共|约|到达|赶|"
-    r"推|携|持|交|收|一行|夫妇|二人|两人|本人|随|亦|均|并|抱|背|驾|骑|正|户|跪|报警|同|死|早|出席|主演|执导|现身|"
-    r"留|转|答|辞|主持|去世|病故|当选|就任|出任|递|亮相|夺冠|率领|参演|公布|合作|联手|记得|扑出|上门|则|便)"
-)
-#: What a person does, of characters that transliterate as well.
-_ACT_AFTER_DOTTED = re.compile(
-    r"代[述诉签办]|提供|陪[同护伴诊]|签[名字署]|主[诉动持刀]|自[述诉行]|与[\u4e00-\u9fff]|和[\u4e00-\u9fff]{2}"
-)
-#: Verbs and states of two characters whose first also ends given names (``曲云健在``).
-_VERB_OF_TWO = re.compile(
-    r"体健|健在|健康|代[诉述签办为]|签[字名署]|陪[同护诊伴]|查房|会诊|表示|要求|拒绝|在[场家外院位]|到[场院达]|来[电院诊]|致电|"
-    r"死于|死亡|去世|病故|患有|平时|平素|平日|同意|同住|同行|同来|同往|成年|成婚|正[在常]|明确|安[排装]|发[现热生病]|生[于前后]|"
-    r"文化|学习|立即|进[行入食]|光顾|高[热烧]|强[调烈]|生活|清[醒楚晨]|常[年规住]|长[期大年]|永[远久]|东[侧边]|建[议档卡]"
-)
-_CUTS_A_VERB = 3.0
 _BEFORE_DOTTED = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
 _NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
 _HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
-_NEXT_NAME = 2.0
 #: These follow a name only when more follows them.
 _JOINS = frozenset("和与及向由对从于在因以为将")
 _EDGE_WORD = 12.0
@@ -77,16 +53,16 @@ _EDGE_WORD = 12.0
 VERB_TAILS = frozenset(
     "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
     "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
-    "订签批准查审评判罚捐赠持获赢输负败"
+    "订签批准查审评判罚捐赠持获赢输负败演唱率夺赴晒均以皆乃亦凭乘怀"
 )
-_VERB_TAIL = 5.0
-VERB_TAILS |= frozenset("演唱率夺赴晒")
-_LONGEST_DOTTED = 30
+_VERB_TAIL, _CUTS_A_VERB = 5.0, 3.0
+_LONGEST_DOTTED, _NEXT_NAME = 30, 2.0
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
 _COMMON_CHARACTER = 7.0
 #: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
-_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁]")
+_ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁十]|第[0-9一二三四五]")
+_FIRST_ACROSS = frozenset("于在自初二三四五六七八九第")
 #: Particles that follow a verb, never a name.
 _PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
 _OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
@@ -94,7 +70,7 @@ _OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
 _NICK, _NICK_COST = frozenset("小老阿"), 1.0
 #: What a given name without its surname costs beside kin.
 _GIVEN_COST = 5.0
-_PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙]|家属)")
+_PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙侄甥媳婿]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
 
 
@@ -123,7 +99,8 @@ class NameReader:
         rows = context.lexicon("lexicons/name_labels.tsv")
         self.model.learn_words(r[0] for r in rows if r[1] not in ("not_name", "before"))
         stops = {r[0] for r in rows if r[1] in _STOP_KINDS}
-        self._stops = {size: frozenset(s for s in stops if len(s) == size) for size in range(1, 5)}
+        sizes = [(size, frozenset(s for s in stops if len(s) == size)) for size in range(1, 5)]
+        self._stops = {least: tuple(sizes[least - 1 :]) for least in range(1, 5)}
         people = {r[0] for r in rows if r[1] in _PEOPLE_KINDS}
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
@@ -144,6 +121,8 @@ class NameReader:
 
     def read_marked(self, text: str, at: int) -> NameReading | None:
         """A masked or dotted name at ``at``."""
+        if _MARKS.isdisjoint(text[at + 1 : at + WINDOW]):
+            return None
         return self._read_masked(text, at) or self._read_dotted(text, at)
 
     def read_field(self, text: str, at: int, *, is_strict: bool) -> NameReading | None:
@@ -160,7 +139,11 @@ class NameReader:
         if run is None or run.end() - at > 4 or text[run.end() : run.end() + 1] == ":":
             return None
         is_word = self.model.word_cost(run.group()) is not None and not self.surname_length(text, at)
-        is_word = is_word or any(c in NOT_GIVEN for c in run.group()) or _PAIR_AT_END.search(run.group()) is not None
+        is_word = (
+            is_word
+            or any(c in NOT_GIVEN for c in run.group()[self.surname_length(text, at) :])
+            or _PAIR_AT_END.search(run.group()) is not None
+        )
         return NameReading(at, run.end(), _FORM_ODDS["unknown"] - 4.0 * is_word, True, "unknown")
 
     def after_titled(self, text: str, at: int) -> int | None:
@@ -229,13 +212,13 @@ class NameReader:
 
     def ends_dotted(self, text: str, at: int) -> bool:
         """True when an ordinary word begins at ``at``, so that a transliterated part has ended."""
-        if _ACT_AFTER_DOTTED.match(text, at):
+        if ACT_AFTER_DOTTED.match(text, at):
             return True
         pair = text[at : at + 2]
         word = self.model.word_cost(pair) if len(pair) == 2 and is_hanzi(text, at + 1) else None
         if pair[:1] in self.foreign.characters:
             return word is not None and word <= _EDGE_WORD and pair[1] not in self.foreign.characters
-        return word is not None or _FOLLOW.match(text, at) is not None
+        return word is not None or FOLLOW.match(text, at) is not None
 
     def is_open_left(self, text: str, start: int) -> bool:
         """True when no word is running into ``start``: punctuation, a blank, or a word a name may follow."""
@@ -255,13 +238,13 @@ class NameReader:
 
     def is_act(self, text: str, at: int) -> bool:
         """True when a verb of two characters that persons do, or a speaker's of one, begins at ``at``."""
-        return text[at : at + 2] in self._acts or text[at] in "说称问让" or _VERB_OF_TWO.match(text, at) is not None
+        return text[at : at + 2] in self._acts or text[at] in "说称问让" or VERB_OF_TWO.match(text, at) is not None
 
     def is_followed(self, text: str, end: int) -> bool:
         """True when a word that follows names begins at ``end``."""
         if text[end : end + 2] in self._acts:
             return True
-        return _FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
+        return FOLLOW.match(text, end) is not None and (text[end] not in _JOINS or is_hanzi(text, end + 1))
 
     def _begins_word(self, text: str, end: int) -> bool:
         """True when an ordinary word of two characters, or a very common one of one, begins at ``end``."""
@@ -272,7 +255,10 @@ class NameReader:
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
-        return any(text[start - n : start] in words for n, words in self._stops.items() if least <= n <= start)
+        is_stop = False
+        for size, words in self._stops[least]:  # a generator would cost as much as all four look-ups
+            is_stop = is_stop or (size <= start and text[start - size : start] in words)
+        return is_stop
 
     def _rate_left(
         self, text: str, start: int, end: int, odds: float, form: str, *, is_tail: bool = False
@@ -356,14 +342,15 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        is_title = self._titles.intersection((text[at:end], text[at + 1 : end], text[at + 2 : end]))
+        endings = (text[at:end], text[at + 1 : end], text[at + 2 : end])
+        is_title = any(ending in self._titles and ending != "太" for ending in endings)
         is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        is_across = _ACROSS_END.match(text, end - 1) is not None
-        odds -= _NOT_THE_END * bool(is_title or is_pair or is_across)
+        is_across = text[end - 1] in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
+        odds -= _NOT_THE_END * (is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
         odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
-        odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and _VERB_OF_TWO.match(text, end - 1) is not None)
+        odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and VERB_OF_TWO.match(text, end - 1) is not None)
         return NameReading(at, end, odds, is_bounded, form)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:
@@ -379,9 +366,13 @@ class NameReader:
         return None
 
     def _end_of_masked(self, text: str, end: int) -> int:
-        """``张*明`` keeps its last character when a star stands in the middle."""
-        keeps_tail = text[end - 1] in "*×○〇□" and is_hanzi(text, end) and not is_hanzi(text, end + 1)
-        return end + 1 if keeps_tail and text[end] in self.model.given else end
+        """``张*明``, ``骆某明`` keep their last character where nothing runs on behind it."""
+        if text[end : end + 1] not in self.model.given or text[end] in NOT_GIVEN:
+            return end
+        if text[end - 1] != "某":
+            return end + (text[end - 1] in "*×○〇□" and not is_hanzi(text, end + 1))
+        is_verb = text[end] in VERB_TAILS or self.is_followed(text, end) or text[end : end + 2] in self.model.words
+        return end + (not is_verb and (not is_hanzi(text, end + 1) or self.is_followed(text, end + 1)))
 
     def _read_dotted(self, text: str, at: int) -> NameReading | None:
         if text.find("·", at, at + WINDOW) < 0:

@@ -49,6 +49,8 @@ _TAKES_GIVEN = ("kin", "kin1", "named")
 #: What prolongs a cue (``审核者``, ``记录单``, ``麻醉史``) before it is a surname alone.
 _ENDS_CUE = frozenset("者单史员")
 _MOST_RIGHT = 4.5
+#: A sex and an age behind the name of a patient say more, whatever word the name is (``患者连城,男,59岁``).
+_PATIENTS, _PATIENT_RIGHT = frozenset(["kin", "role"]), 8.5
 #: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
 _LEAST_ODDS = -2.2
 _FAINT = -2.5
@@ -88,9 +90,12 @@ class NameRater:
 
     def rate(self, text: str, reading: NameReading, prior: float, rule: str, *, cap: float = 0.97) -> FoundName:
         """A reading with its prior and with what stands to its right."""
-        is_function = reading.form != "han" and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        is_function = (
+            reading.form not in ("han", "unknown") and rule != "named" and text[reading.start] in FUNCTION_SURNAMES
+        )
         right = weigh_right(text, reading.end)
-        odds = reading.odds + prior + min(right, _MOST_RIGHT) - 3.0 * is_function
+        is_patient = rule in _PATIENTS and reading.form in ("han", "given") and prior > _FAINT
+        odds = reading.odds + prior + min(right, _PATIENT_RIGHT if is_patient else _MOST_RIGHT) - 3.0 * is_function
         is_adverb = text[reading.start] in _ADVERBS and (reading.end - reading.start > 2 or text[reading.start] != "于")
         if (
             is_adverb
@@ -100,7 +105,8 @@ class NameRater:
             odds -= _ADVERB * (right == 0 and is_hanzi(text, reading.end))
         if (rule in ("role", "after_label") or (rule == "kin" and prior > _FAINT)) and not is_hanzi(text, reading.end):
             odds += _CLOSED_ROLE + _LAST_ON_LINE * (
-                reading.form == "lone" and text[reading.end : reading.end + 1] in "\n| /"
+                reading.form == "lone"
+                and text[reading.end : reading.end + 1] in ("\n/。" if is_function else "\n| /。;")
             )
         is_preposition = text[reading.start] in HARDLY_SURNAMES or (
             text[reading.start] in FUNCTION_SURNAMES and prior <= _FAINT and not reading.is_bounded
@@ -146,19 +152,17 @@ class NameRater:
         self, text: str, at: int, prior: float, rule: str, *, cue: Hit | None = None, takes_lone: bool = True
     ) -> Sequence[FoundName]:
         """The reading at ``at`` that its own form and what follows make most likely; ``cue`` is the word before it."""
-        is_first = text[at : at + 1] in self.reader.firsts or (
-            rule in _TAKES_GIVEN and text[at : at + 1] in self.reader.model.given
-        )
-        if not is_first or not self._may_go_on(text, at + 1, rule):
+        first, model = text[at : at + 1], self.reader.model
+        if first not in self.reader.firsts and (rule not in _TAKES_GIVEN or first not in model.given):
+            return ()
+        if not self._may_go_on(text, at + 1, rule):
             return ()
         if (prior <= _FAINT and self._begins_a_word(text, at)) or self._runs_on(text, at, cue, rule):
             return ()
         marked = self.reader.read_marked(text, at)
         spaced = None if marked or text[at + 1 : at + 2] != " " else self.reader.read_spaced(text, at)
-        takes_lone = takes_lone and not (text[at] in _ENDS_CUE and (cue is None or cue.end == at))
-        allows_lone = (
-            takes_lone and rule in _TAKES_LONE and not spaced and text[at - 1 : at + 1] not in self.reader.model.words
-        )
+        takes_lone = takes_lone and rule in _TAKES_LONE and not (first in _ENDS_CUE and (cue is None or cue.end == at))
+        allows_lone = takes_lone and not spaced and text[at - 1 : at + 1] not in model.words
         least = self._find_least(text, at, prior)
         candidates = [marked] if marked else self.reader.read_ends(text, at, allows_lone=allows_lone, least=least)
         candidates += [spaced] if spaced else []
@@ -200,12 +204,12 @@ class NameRater:
 
     def _runs_on(self, text: str, at: int, cue: Hit | None, rule: str) -> bool:
         """True when a common word or a title lies across ``at`` (``由于``, ``检测人员``): the cue itself ends later."""
-        model = self.reader.model
-        is_longer = cue is None and model.word_cost(text[at - 1 : at + 2]) is not None
-        is_longer |= self.reader.is_title(text[at - 1 : at + 1]) or self.reader.is_stop_before(text, at + 1, least=3)
-        if is_longer:
+        model, reader, pair = self.reader.model, self.reader, text[at - 1 : at + 1]
+        if cue is None and text[at - 1 : at + 2] in model.words:
             return True
-        cost = model.word_cost(text[at - 1 : at + 1])
+        if reader.is_title(pair) or reader.is_stop_before(text, at + 1, least=3):
+            return True
+        cost = model.words.get(pair)
         if cost is None:
             return False
         is_short = cue is not None and len(cue.value) == 1 and rule.startswith("kin")
@@ -220,8 +224,9 @@ class NameRater:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
         cost = model.words.get
-        is_word = cost(text[at : at + 2], 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
-        if not is_word or text[at : at + 2] in model.name_words:
+        pair = text[at : at + 2]
+        is_word = cost(pair, 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        if not is_word or pair in model.name_words:
             return False
         for end in range(at + 2, min(at + 7, len(text) + 1)):
             if text[end : end + 1] in _MAY_CLOSE and is_clear_right(text, end):

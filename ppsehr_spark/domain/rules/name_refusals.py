@@ -16,7 +16,7 @@ _EPONYM_AFTER = re.compile(
     r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|"
     r"定律|细胞|淋巴瘤|小体|染色|体征|评分|评级|量表|指数|管(?![床理])"
 )
-_EPONYM_END = frozenset("征氏")
+_EPONYM_END = frozenset("征氏族")
 #: Rules that no word for a person supports, and how sure a label must be to count as one.
 _BARE, _FAINT_LABEL = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"]), 0.6
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
@@ -36,10 +36,20 @@ _DRUG_STEM = re.compile(
 )
 
 
+#: A drug before a bracket that holds its brand: ``吡非尼酮(艾思瑞)``.
+_BRAND_OF = re.compile(
+    r"(?:替尼|坦|胺|酮|唑|定|平|林|韦|韦德|福韦|素|汀|芬|酯|[酸磷]钠|钙|[片丸]|胶囊|颗粒|单抗|双抗|拉姆|列净|肽|[0-9][kmuμ]?g|[bqt]i?[dn]|D3?|疫苗|补片|支架|"
+    r"导管|敷料|贴|膏|凝胶|喷雾|吸入剂)$"
+)
+
+
 def is_drug(text: str, found: FoundName) -> bool:
     """``(泰索帝)120mg``, ``奥拉帕利``: no word announces a person, a dose follows or the stem of a drug closes it."""
     if found.rule not in _BARE:
         return False
+    is_bracketed = text[found.start - 1 : found.start] == "(" and text[found.end : found.end + 1] == ")"
+    if is_bracketed and _BRAND_OF.search(text, max(0, found.start - 6), found.start - 1):
+        return True
     has_stem = _DRUG_STEM.search(text, found.start, min(found.end + 2, len(text))) is not None
     return has_stem or _DOSE.match(text, found.end) is not None
 
@@ -56,6 +66,8 @@ def is_brand(text: NormalisedText, found: FoundName) -> bool:
 def is_eponym(text: str, found: FoundName) -> bool:
     """``墨菲征``, ``布氏征``, ``佩吉特氏病``: a sign or disease that bears a name."""
     is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
+    if text[found.end - 1] == "族" and found.rule in _BARE:  # 泰雅族
+        return True
     return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
 
 

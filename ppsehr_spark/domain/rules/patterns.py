@@ -101,18 +101,28 @@ class PatternSet:
     """
 
     def __init__(self, patterns: Sequence[PatternRecogniser], *, terms: TermRegistry) -> None:
+        self._patterns = tuple(patterns)
         most = max((pattern.min_digits for pattern in patterns), default=0)
-        self._admitted = [tuple(p for p in patterns if p.min_digits <= n_digits) for n_digits in range(most + 1)]
-        terms.add(_NEEDED, [word for pattern in patterns for word in pattern.needs])
+        numbered = list(enumerate(patterns))
+        self._unconditional = [[i for i, p in numbered if p.min_digits <= n and not p.needs] for n in range(most + 1)]
+        words = {word for pattern in patterns for word in pattern.needs}
+        self._asking = {word: tuple(i for i, p in numbered if word in p.needs) for word in words}
+        terms.add(_NEEDED, words)
 
     def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
         """The matches of all patterns, pattern by pattern."""
-        words = {hit.value for hit in text.hits.get(_NEEDED, ())}
-        for pattern in self._admitted[min(text.longest_number, len(self._admitted) - 1)]:
-            if pattern.needs and words.isdisjoint(pattern.needs):
-                continue
-            if pattern.word is None or pattern.word.search(text.text):
+        n_digits = text.longest_number
+        for at in self._find_admitted(text, n_digits):
+            pattern = self._patterns[at]
+            if pattern.min_digits <= n_digits and (pattern.word is None or pattern.word.search(text.text)):
                 yield from pattern.find(text)
+
+    def _find_admitted(self, text: NormalisedText, n_digits: int) -> Sequence[int]:
+        """Patterns without a condition and those that a word of the text admits, in order of the file."""
+        free = self._unconditional[min(n_digits, len(self._unconditional) - 1)]
+        asking = self._asking
+        asked = {at for hit in text.hits.get(_NEEDED, ()) for at in asking.get(hit.value, ())} if asking else ()
+        return sorted(asked.union(free)) if asked else free
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
 from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
+from ppsehr_spark.domain.rules.name_called import BYNAMES, RANKS, CalledNames, is_speaker
 from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, VERB_TAILS, NameReader, NameReading
 from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_recurring import RecurringNames
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
@@ -72,6 +74,9 @@ _SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
 #: Surnames that are adverbs, adjectives or measures before a title as well.
 _NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
 _RARE_WORD, _FAR = 12.0, 5.0
+#: What 小 or 老 before a surname gives back: no word has run into it.
+_NICK_GAIN = 2.5
+_NUMERALS = frozenset("一二三四五六七八九十加")
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
 _KIN_TITLES = frozenset("姐哥嫂婶叔")
 
@@ -91,6 +96,7 @@ class PersonNames:
         context.terms.add("NAME.weak_label", {word + gap: word for word in weak for gap in GAPS})
         self.rater = NameRater(self.reader)
         self._plain = self.reader.model.common - FUNCTION_SURNAMES - _NO_PLAIN
+        self._alone = self.reader.model.single - FUNCTION_SURNAMES - NOT_GIVEN - VERB_TAILS
         self._after_kin = self.reader.firsts | self.reader.model.given | FIRST_OF_BRIDGE
         self.fields = NameFields(self.rater, frozenset(row[0] for row in rows if row[1] == "not_name"))
         self.vague_kin = frozenset(row[0] for row in rows if row[1] == "vague_kin")
@@ -103,6 +109,9 @@ class PersonNames:
         context.terms.add("NAME.unit", ["科", "床"])
         self.lines = NameLines(self.reader)
         self.bare = BareNames(self.reader)
+        context.terms.add("NAME.rank", RANKS)
+        context.terms.add("NAME.byname", BYNAMES)
+        self.called = CalledNames(self.reader)
         self.recurring = RecurringNames(self.reader, (row[0] for row in rows))
         self.known = KnownForeignNames(context, self.reader)
         self._readers = (
@@ -122,6 +131,7 @@ class PersonNames:
         found += self.bare.find(text.text)
         found += self.recurring.find(text.text, (h for kind in _PROVES for h in text.hits.get(f"NAME.{kind}", ())))
         found += find_latin(text.text, self.reader)
+        found += self.called.find(text)
         found += self.known.find(text)
         found += self.known.find_composed(text)
         found = [f for f in found if f.confidence >= _LEAST]
@@ -132,7 +142,7 @@ class PersonNames:
         found = [f for f in found if self._is_kept(text.text, f, starts, eponyms) and not is_brand(text, f)]
         found += corroborate(text.text, found, self.reader)
         found += find_companions(text.text, found, self.reader)
-        found += find_repeats(text.text, found, self.reader.model)
+        found += find_repeats(text.text, found, self.reader)
         found += find_given(text.text, found, self.reader)
         for f in found:
             yield text.span(f.start, f.end, self.category, confidence=f.confidence, rule=f"NAME.{f.rule}")
@@ -180,6 +190,10 @@ class PersonNames:
     def _read_lone_after(self, text: str, hit: Hit) -> Iterator[FoundName]:
         """``护士邢交代``: a common surname alone between a title and what the person does."""
         at, words = hit.end, self.reader.model.words
+        if text[at + 1 : at + 2] in ("", "\n", "。") and text[at : at + 1] in self._alone:
+            if text[at - 1 : at + 1] not in words:
+                yield FoundName(at, at + 1, _LONE_ACTS, "lone_after")
+            return
         if text[at : at + 1] not in self._plain or not is_hanzi(text, at + 1):
             return
         is_act = self.reader.is_act(text, at + 1)
@@ -202,6 +216,10 @@ class PersonNames:
             return None
         if reading.form == "han" and reading.end - reading.start > _SIZE_OF_PLACE and text[hit.start - 1] in _SETTLED:
             return None
+        if reading.form == "lone" and (text[reading.start] == "老" or text.startswith("车司机", reading.start)):
+            return None
+        if reading.form == "lone" and text[reading.start - 1 : reading.start] in ("小", "老"):
+            reading = self._with_nick(text, reading, hit)
         if reading.form == "lone" and (
             self._runs_into(text, reading.start, hit)
             or (text[reading.start] in _TOWARDS and _ASKED.match(text, hit.end) is not None)
@@ -209,6 +227,13 @@ class PersonNames:
             return None
         is_counted = reading.form == "lone" and text[reading.start - 1 : reading.start].isdigit()
         return None if is_counted and not _DATED.search(text, max(0, reading.start - 11), reading.start) else reading
+
+    def _with_nick(self, text: str, reading: NameReading, hit: Hit) -> NameReading:
+        """``小董医生`` -> 小董, where no word runs into 小 or 老."""
+        start, words = reading.start - 1, self.reader.model.words
+        is_word = text[start : start + 2] in words or text[start - 1 : start + 1] in words
+        is_open = self.reader.is_open_left(text, start) and len(hit.value) > 1 and not is_word
+        return replace(reading, start=start, odds=reading.odds + _NICK_GAIN, is_bounded=True) if is_open else reading
 
     def _runs_into(self, text: str, start: int, hit: Hit) -> bool:
         """True when the surname and a part of the title are far likelier words (``马上|将`` for ``马|上将``)."""
@@ -274,14 +299,14 @@ class PersonNames:
         is_spaced = text[hit.end : hit.end + 1] == " "
         doubt -= _APPOSED * (text[hit.start - 1 : hit.start] == "(")
         yield from self.rater.read_beyond(text, hit, PRIOR["role " if is_spaced else "role"] - doubt, "role")
-        if text[hit.end : hit.end + 1] == ":":
+        if text[hit.end : hit.end + 1] == ":" and not is_speaker(text, hit.start, hit.end):
             at = after_blanks(text, hit.end + 1)
             yield from self.fields.read_list(text, at, PRIOR["role:"] - doubt, is_strict=False)
 
     def _read_after_unit(self, text: str, hit: Hit) -> Iterator[FoundName]:
         """``心内科张三``, ``心内科(张三)``, ``12床张三``."""
         if hit.value == "床":
-            if text[hit.start - 1 : hit.start].isdigit():
+            if text[hit.start - 1 : hit.start].isdigit() or text[hit.start - 1 : hit.start] in _NUMERALS:
                 yield from self.rater.read_best(text, after_blanks(text, hit.end), PRIOR["bed"], "bed")
         elif text[hit.start - 1 : hit.start] not in _DEPARTMENT_END:
             return

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from ppsehr_spark.domain.identity import keyed_hash
-from ppsehr_spark.spark.ingest.mapping import ROW_NUMBER, FileGroup
-from ppsehr_spark.spark.ingest.records import Record, Reject, has_escaped_byte
+from ppsehr_spark.spark.ingest.mapping import DELETE, OPERATION, ROW_NUMBER, FileGroup
+from ppsehr_spark.spark.ingest.records import Record, Reject, has_lone_surrogate
 
 #: Hospital clocks without a zone show China Standard Time (GB/T 7408).
 _CHINA = timezone(timedelta(hours=8))
@@ -53,10 +53,31 @@ class Converter:
     def convert(self, record: Record) -> dict[str, Any] | Reject:
         """One typed row, or the reject that says which field is wrong."""
         try:
-            values = {field: self._value(field, record) for field in (*self.group.fields, *self.group.constants)}
+            if self.group.is_journal and self._is_deletion(record):
+                return {_KEYS[self.group.table][0]: self._key(record), "_is_deleted": True}
+            fields = (f for f in (*self.group.fields, *self.group.constants) if f != OPERATION)
+            values = {field: self._value(field, record) for field in fields}
             return _BUILDERS[self.group.table](self, values)
         except FieldError as error:
             return Reject(record.row, error.field, error.reason)
+
+    def find_key(self, record: Record) -> str | None:
+        """The key of a record that was rejected for another field, ``None`` when its id cannot be read."""
+        try:
+            return self._key(record)
+        except FieldError:
+            return None
+
+    def _key(self, record: Record) -> str:
+        _, kind, field = _KEYS[self.group.table]
+        return self.mint(kind, _identifier({field: self._value(field, record)}, field))
+
+    def _is_deletion(self, record: Record) -> bool:
+        value = self._value(OPERATION, record)
+        wanted = self.group.operations.get(str(value).strip()) if value is not None else None
+        if wanted is None:
+            raise FieldError(OPERATION, "UNKNOWN_OPERATION")
+        return wanted == DELETE
 
     def mint(self, kind: str, source_id: str) -> str:
         """Opaque key of a source id."""
@@ -74,7 +95,7 @@ class Converter:
         if isinstance(value, str):
             if "\x00" in value:
                 raise FieldError(field, "NULL_BYTE")
-            if has_escaped_byte(value) or any("\ud800" <= c <= "\udfff" for c in value):
+            if has_lone_surrogate(value):
                 raise FieldError(field, "INVALID_ENCODING")
         return value
 
@@ -218,6 +239,14 @@ def _gold(convert: Converter, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"note_key": key, "spans": kept, "source": convert.source}
 
 
+def _merge(convert: Converter, values: Mapping[str, Any]) -> dict[str, Any]:
+    merged, surviving = _identifier(values, "patient_id"), _identifier(values, "surviving_id")
+    if merged == surviving:
+        raise FieldError("surviving_id", "MERGE_INTO_ITSELF")
+    keys = {"patient_key": convert.mint("patient", merged), "surviving_key": convert.mint("patient", surviving)}
+    return {**keys, "source": convert.source}
+
+
 def _is_gold_span(span: object) -> bool:
     if not isinstance(span, dict):
         return False
@@ -231,4 +260,13 @@ _BUILDERS: dict[str, Callable[[Converter, Mapping[str, Any]], dict[str, Any]]] =
     "encounters": _encounter,
     "notes": _note,
     "gold": _gold,
+    "merges": _merge,
+}
+#: Target table -> its key column, the kind of key, the field with the source id.
+_KEYS = {
+    "patients": ("patient_key", "patient", "patient_id"),
+    "encounters": ("encounter_key", "encounter", "encounter_id"),
+    "notes": ("note_key", "note", "note_id"),
+    "gold": ("note_key", "note", "note_id"),
+    "merges": ("patient_key", "patient", "patient_id"),
 }

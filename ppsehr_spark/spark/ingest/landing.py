@@ -1,4 +1,4 @@
-"""Files land in Delta: one task per file, good rows merged by key, bad rows written to phi.rejects.
+"""Files land in Delta: one task per file, good rows merged or deleted by key, bad rows written to phi.rejects.
 
 Knows: the Spark side of ingest. Must not know: formats and types (``records``, ``conversion``).
 """
@@ -23,11 +23,21 @@ from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.errors import InputError, QualityGateError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.crash_points import crash_point
+from ppsehr_spark.lake.erasures import drop_erased, read_tombstones
+from ppsehr_spark.lake.locations import open_file_system
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
+from ppsehr_spark.spark.frames import delete_keys, map_batches, merge_rows, read_table
+from ppsehr_spark.spark.ingest.absence import Absence, find_absent
 from ppsehr_spark.spark.ingest.conversion import Converter
 from ppsehr_spark.spark.ingest.mapping import FileGroup, SourceMapping
+from ppsehr_spark.spark.ingest.patient_merging import (
+    ResolvedMerges,
+    apply_merges,
+    resolve_merges,
+    to_survivors,
+    without_merged,
+)
 from ppsehr_spark.spark.ingest.records import Reject, read_records
 from ppsehr_spark.spark.session import describe
 
@@ -36,6 +46,7 @@ _TARGETS: dict[str, TableSpec] = {
     "encounters": schemas.ENCOUNTERS,
     "notes": schemas.NOTES,
     "gold": schemas.GOLD,
+    "merges": schemas.PATIENT_MERGES,
 }
 _BATCH_ROWS = 512
 _BATCH_CHARS = 4_000_000
@@ -44,6 +55,7 @@ _LANDING_FIELDS = (
     pa.field("_row", pa.int64()),
     pa.field("_field", pa.string()),
     pa.field("_reason", pa.string()),
+    pa.field("_is_deleted", pa.bool_()),
 )
 _LAST_STEP_KEYS = ("_file", "_row")
 
@@ -65,13 +77,15 @@ def list_source(mapping: SourceMapping, root: str) -> list[SourceFile]:
     Raises:
         InputError: ``SOURCE_MISSING`` when the root or a group's folder is not there.
     """
-    filesystem, base = fs.FileSystem.from_uri(root) if "://" in root else (fs.LocalFileSystem(), root)
+    filesystem, base = open_file_system(root)
     prefix = root.split("://")[0] + "://" if "://" in root else ""
     found: list[SourceFile] = []
     for position, group in enumerate(mapping.groups):
         where = f"{base.rstrip('/')}/{group.path}".rstrip("/")
         info = filesystem.get_file_info(where)
         if info.type == fs.FileType.NotFound:
+            if group.is_optional:
+                continue
             raise InputError("SOURCE_MISSING", path=group.path or ".", hint="the source folder or file is not there")
         infos = [info] if info.is_file else filesystem.get_file_info(fs.FileSelector(where, recursive=True))
         for entry in sorted(infos, key=lambda e: e.path):
@@ -82,55 +96,139 @@ def list_source(mapping: SourceMapping, root: str) -> list[SourceFile]:
     return found
 
 
+def measure_source(mapping: SourceMapping, root: str) -> dict[str, int]:
+    """Files and KiB for a plan; 0 for a source that an earlier stage has still to write."""
+    try:
+        files = list_source(mapping, root)
+    except InputError:
+        files = []
+    return {"files": len(files), "source_kib": sum(file.size_bytes for file in files) // 1024}
+
+
 def source_fingerprint(mapping: SourceMapping, root: str) -> str:
     """Hash over names, sizes and times of all files: equal means there is nothing new to read."""
     return hash_values([(f.relative, f.size_bytes, f.modified_ns) for f in list_source(mapping, root)])
 
 
 def ingest_source(
-    spark: SparkSession, lake: Lake, *, mapping: SourceMapping, root: str, settings: Settings, run_id: str
+    spark: SparkSession,
+    lake: Lake,
+    *,
+    mapping: SourceMapping,
+    root: str,
+    settings: Settings,
+    run_id: str,
+    is_snapshot: bool = False,
 ) -> dict[str, int]:
     """Read every group of the source into its table.
 
+    Args:
+        is_snapshot: the delivery is complete, so a note of this source that is not in it is deleted.
+
     Returns:
-        Inserted and updated rows per table and the number of rejects.
+        Inserted, updated and deleted rows per table, the number of rejects, and ``deletions_withheld``: unreadable
+        rows because of which a snapshot's absent notes were left alone.
 
     Raises:
-        QualityGateError: ``TOO_MANY_REJECTS`` when the rejected share of note rows exceeds
-            ``ingest.max_reject_share``; rejects are written, tables are left as they were.
+        QualityGateError: ``TOO_MANY_REJECTS`` when the rejected share of a table's rows exceeds
+            ``ingest.max_reject_share``, ``TOO_MANY_DELETIONS`` see ``absence``; rejects are written, tables are left
+            as they were.
     """
-    files = list_source(mapping, root)
-    order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
-    landed = [
-        _land(spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings)
-        for position in order
-        if any(f.group == position for f in files)
-    ]
+    erased = read_tombstones(lake)
+    delivery = _Delivery(spark, lake, mapping.name, _land_all(spark, mapping, root, settings, erased), bool(erased))
     try:
-        counts = {"rejects": _store_rejects(spark, lake, landed, source=mapping.name, run_id=run_id)}
+        merges = _resolve(delivery)
+        counts = {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
         crash_point("ingest.after_rejects")
-        _check_reject_share(landed, settings.ingest.max_reject_share)
-        for group in landed:
-            for name, value in _store(spark, lake, group).items():
-                counts[f"{group.table}_{name}"] = counts.get(f"{group.table}_{name}", 0) + value
-            crash_point(f"ingest.after_{group.table}")
+        counts["computed"] = _check_reject_share(delivery.landed, settings.ingest.max_reject_share)
+        absence = _absence(delivery, settings.ingest.max_deleted_share) if is_snapshot else None
+        if merges:
+            counts["patients_merged"] = apply_merges(spark, lake, merges.changed)
+        counts |= _store_all(delivery)
+        if absence:
+            counts |= _remove_absent(delivery, absence, counts.get("notes_deleted", 0))
     finally:
-        for group in landed:
+        for group in delivery.landed:
             group.rows.unpersist()
     return counts
 
 
 @dataclass(frozen=True)
 class _Landed:
-    """What one file group holds: all rows read once, and among the good ones the first of every key."""
+    """What one file group holds: all rows read once, and among the good ones the row that counts of every key."""
 
-    table: str
+    group: FileGroup
     rows: DataFrame
-    first: DataFrame
+    chosen: DataFrame
     repeated: DataFrame
 
 
-def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source: str, settings: Settings) -> _Landed:
+@dataclass(frozen=True)
+class _Delivery:
+    """Everything that came from one source."""
+
+    spark: SparkSession
+    lake: Lake
+    source: str
+    landed: list[_Landed]
+    has_erased: bool
+
+
+def _land_all(
+    spark: SparkSession, mapping: SourceMapping, root: str, settings: Settings, erased: frozenset[str]
+) -> list[_Landed]:
+    """Every group that has files, in the order in which their tables depend on one another."""
+    files = list_source(mapping, root)
+    order = sorted(range(len(mapping.groups)), key=lambda i: list(_TARGETS).index(mapping.groups[i].table))
+    return [
+        _land(
+            spark, [f for f in files if f.group == position], mapping.groups[position], mapping.name, settings, erased
+        )
+        for position in order
+        if any(f.group == position for f in files)
+    ]
+
+
+def _store_all(delivery: _Delivery) -> dict[str, int]:
+    """Merge every group into its table; counts per table."""
+    counts: dict[str, int] = {}
+    for group in delivery.landed:
+        table = group.group.table
+        for name, value in _store(delivery, group).items():
+            if name != "computed":
+                counts[f"{table}_{name}"] = counts.get(f"{table}_{name}", 0) + value
+        crash_point(f"ingest.after_{table}")
+    return counts
+
+
+def _resolve(delivery: _Delivery) -> ResolvedMerges | None:
+    given = [g.chosen for g in delivery.landed if g.group.table == "merges"]
+    if not given:
+        return None
+    rows = reduce(DataFrame.unionByName, given).dropDuplicates(["patient_key"])
+    return resolve_merges(delivery.spark, delivery.lake, rows)
+
+
+def _absence(delivery: _Delivery, limit: float) -> Absence:
+    rows = [g.rows for g in delivery.landed if g.group.table == "notes"]
+    return find_absent(delivery.spark, delivery.lake, rows, source=delivery.source, limit=limit)
+
+
+def _remove_absent(delivery: _Delivery, absence: Absence, n_deleted: int) -> dict[str, int]:
+    describe(delivery.spark, "ingest: delete absent notes")
+    delete_keys(delivery.spark, delivery.lake, schemas.GOLD, absence.gone)
+    n_deleted += delete_keys(delivery.spark, delivery.lake, schemas.NOTES, absence.gone)
+    return {"notes_deleted": n_deleted, "deletions_withheld": absence.n_unreadable}
+
+
+def _land(
+    spark: SparkSession,
+    files: list[SourceFile],
+    group: FileGroup,
+    source: str,
+    settings: Settings,
+    erased: frozenset[str],
+) -> _Landed:
     """Typed rows and rejects of a group in one frame, read once; one task reads one file."""
     schema = pa.schema(
         [*(f.with_nullable(True) for f in _TARGETS[group.table].schema if f.name != "run_id"), *_LANDING_FIELDS]
@@ -144,21 +242,25 @@ def _land(spark: SparkSession, files: list[SourceFile], group: FileGroup, source
         for batch in batches:
             for uri, relative in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 converter = Converter(group, source, key, limit, relative)
-                yield from _batches(_read_file(uri, converter), schema)
+                rows = drop_erased(_read_file(uri, converter), key=key, tombstones=erased)
+                yield from _batches(rows, schema)
 
     rows = map_batches(listed.repartition(len(files)), read, schema).persist(StorageLevel.DISK_ONLY)
-    return _Landed(group.table, rows, *_split_repeated(rows.where("_reason IS NULL"), _TARGETS[group.table].keys[0]))
+    key, good = _TARGETS[group.table].keys[0], rows.where("_reason IS NULL")
+    return _Landed(group, rows, *_split_repeated(good, key, is_journal=group.is_journal))
 
 
 def _read_file(uri: str, converter: Converter) -> Iterator[dict[str, Any]]:
     """Rows of one file as dictionaries; rejects carry ``_field`` and ``_reason``."""
-    filesystem, path = fs.FileSystem.from_uri(uri) if "://" in uri else (fs.LocalFileSystem(), uri)
+    filesystem, path = open_file_system(uri)
+    key_column = _TARGETS[converter.group.table].keys[0]
     with io.BufferedReader(filesystem.open_input_stream(path, compression=None)) as stream:
         for item in read_records(stream, converter.group, is_gzip=path.endswith(".gz")):
             outcome = item if isinstance(item, Reject) else converter.convert(item)
             place = {"_file": converter.file, "_row": item.row}
             if isinstance(outcome, Reject):
-                yield {**place, "_field": outcome.field, "_reason": outcome.reason}
+                known = {} if isinstance(item, Reject) else {key_column: converter.find_key(item)}
+                yield {**place, **known, "_field": outcome.field, "_reason": outcome.reason}
             else:
                 yield {**outcome, **place}
 
@@ -177,30 +279,58 @@ def _batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.R
         yield pa.RecordBatch.from_pylist(held, schema=schema)
 
 
-def _store(spark: SparkSession, lake: Lake, landed: _Landed) -> dict[str, int]:
-    rows = _add_context(spark, lake, landed.first) if landed.table == "notes" else landed.first
-    describe(spark, f"ingest: merge {landed.table}")
-    return merge_rows(spark, lake, _TARGETS[landed.table], rows)
+def _store(delivery: _Delivery, landed: _Landed) -> dict[str, int]:
+    spark, lake = delivery.spark, delivery.lake
+    table, rows = landed.group.table, landed.chosen.where("NOT coalesce(_is_deleted, false)")
+    spec = _TARGETS[table]
+    if table == "merges":
+        return {}  # resolved and stored before anything else
+    if table == "patients":
+        rows = without_merged(spark, lake, rows)
+    elif "patient_key" in spec.schema.names:
+        rows = to_survivors(spark, lake, rows)
+    if table == "notes":
+        rows = _add_context(spark, lake, rows)
+    if table == "gold" and delivery.has_erased:  # gold names no patient: it follows its note
+        rows = rows.join(read_table(spark, lake, schemas.NOTES).select("note_key"), "note_key", "left_semi")
+    describe(spark, f"ingest: merge {table}")
+    counts = merge_rows(spark, lake, spec, rows)
+    if landed.group.is_journal:
+        gone = landed.chosen.where("_is_deleted").select(*spec.keys)
+        counts["deleted"] += delete_keys(spark, lake, spec, gone)
+        if table == "notes":
+            delete_keys(spark, lake, schemas.GOLD, gone)
+    return counts
 
 
-def _store_rejects(spark: SparkSession, lake: Lake, landed: list[_Landed], *, source: str, run_id: str) -> int:
+def _store_rejects(delivery: _Delivery, merges: ResolvedMerges | None, *, run_id: str) -> int:
     """Every reject of every group in one merge; returns how many are new."""
-    if not landed:
+    if not delivery.landed:
         return 0
-    places = [f.name for f in _LANDING_FIELDS]
-    found = [_reject_rows(g.rows.where("_reason IS NOT NULL").select(*places), g.repeated) for g in landed]
-    rejects = reduce(DataFrame.unionByName, found).withColumns({"source": F.lit(source), "run_id": F.lit(run_id)})
-    describe(spark, "ingest: list rejects")
-    return merge_rows(spark, lake, schemas.REJECTS, rejects, is_update=False)["inserted"]
+    places = ["_file", "_row", "_field", "_reason"]
+    found = [_reject_rows(g.rows.where("_reason IS NOT NULL").select(*places), g.repeated) for g in delivery.landed]
+    if merges:
+        refused = merges.refused.withColumn("_field", F.lit("surviving_id")).select(*places)
+        found.append(_reject_rows(refused, delivery.landed[0].repeated.limit(0)))
+    named = {"source": F.lit(delivery.source), "run_id": F.lit(run_id)}
+    describe(delivery.spark, "ingest: list rejects")
+    rejects = reduce(DataFrame.unionByName, found).withColumns(named)
+    return merge_rows(delivery.spark, delivery.lake, schemas.REJECTS, rejects, is_update=False)["inserted"]
 
 
-def _split_repeated(rows: DataFrame, key: str) -> tuple[DataFrame, DataFrame]:
-    """First occurrence of every key, and the later ones (in file and row order)."""
+def _split_repeated(rows: DataFrame, key: str, *, is_journal: bool) -> tuple[DataFrame, DataFrame]:
+    """The row that counts of every key, and the others that are rejects, in file and row order.
+
+    In a journal the last row counts and the ones before it are its history; elsewhere a repeated key is a defect, and
+    the first row stands.
+    """
     place = F.struct(*_LAST_STEP_KEYS)
-    repeated_keys = rows.groupBy(key).agg(F.min(place).alias("_first"), F.count("*").alias("_n")).where("_n > 1")
-    marked = rows.join(F.broadcast(repeated_keys.select(key, "_first")), key, "left")
-    is_first: Column = F.col("_first").isNull() | (F.col("_first") == place)
-    return marked.where(is_first).drop("_first"), marked.where(~is_first).select(*_LAST_STEP_KEYS)
+    pick = F.max if is_journal else F.min
+    repeated_keys = rows.groupBy(key).agg(pick(place).alias("_pick"), F.count("*").alias("_n")).where("_n > 1")
+    marked = rows.join(F.broadcast(repeated_keys.select(key, "_pick")), key, "left")
+    counts: Column = F.col("_pick").isNull() | (F.col("_pick") == place)
+    rejected = marked.where(~counts & F.lit(not is_journal))
+    return marked.where(counts).drop("_pick"), rejected.select(*_LAST_STEP_KEYS)
 
 
 def _reject_rows(rejects: DataFrame, repeated: DataFrame) -> DataFrame:
@@ -212,15 +342,17 @@ def _reject_rows(rejects: DataFrame, repeated: DataFrame) -> DataFrame:
     ).dropDuplicates(["reject_key"])
 
 
-def _check_reject_share(landed: list[_Landed], limit: float) -> None:
-    marked = [g.rows.select(F.lit(g.table).alias("table"), "_reason") for g in landed]
+def _check_reject_share(landed: list[_Landed], limit: float) -> int:
+    """Rows read in all groups; refuses when too many of a table's are rejects."""
+    marked = [g.rows.select(F.lit(g.group.table).alias("table"), "_reason") for g in landed]
     if not marked:
-        return
+        return 0
     shares = reduce(DataFrame.union, marked).groupBy("table").agg(F.count("*"), F.count("_reason")).collect()
     for table, total, rejected in shares:
         if rejected / total > limit:
             hint = "see phi.rejects; raise ingest.max_reject_share only when the source is known to be so"
             raise QualityGateError("TOO_MANY_REJECTS", table=table, rows=total, rejected=rejected, hint=hint)
+    return sum(row[1] for row in shares)
 
 
 def _add_context(spark: SparkSession, lake: Lake, notes: DataFrame) -> DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ppsehr_spark.errors import ConfigurationError
 
-#: Fields each target table understands; the ones before the bar are required.
+#: Fields each target table understands: required ones, optional ones. ``operation`` stands apart (``FileGroup``).
 TARGET_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "patients": (("patient_id",), ("sex", "birth_date", "death_date", "marital_status")),
     "encounters": (
@@ -23,7 +23,11 @@ TARGET_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("patient_id", "encounter_id", "note_type", "department", "noted_at", "sex", "age_years"),
     ),
     "gold": (("note_id", "spans"), ()),
+    "merges": (("patient_id", "surviving_id"), ()),
 }
+#: The field that says what a row wants, and what it may want.
+OPERATION = "operation"
+UPSERT, DELETE = "upsert", "delete"
 
 #: Stands for "this source has no such id: number the rows of each file".
 ROW_NUMBER = "@row"
@@ -38,10 +42,13 @@ class FileGroup:
         pattern: glob on the file name.
         format: ``csv`` or ``jsonl`` (``.gz`` is recognised by the file name).
         encoding: Python codec name.
-        table: ``patients``, ``encounters``, ``notes`` or ``gold``.
+        table: ``patients``, ``encounters``, ``notes``, ``gold``, or ``merges`` (patient ids that became others).
         fields: target field -> column name in the file, or ``@row``.
         delimiter: CSV delimiter.
         constants: target field -> fixed value.
+        operations: value of the field ``operation`` in the file -> ``upsert`` or ``delete``. Such files are journals:
+            where a key comes more than once, its last row counts.
+        is_optional: a delivery may come without this folder.
     """
 
     path: str
@@ -52,6 +59,13 @@ class FileGroup:
     pattern: str = "*"
     delimiter: str = ","
     constants: Mapping[str, str] = ()  # type: ignore[assignment]
+    operations: Mapping[str, str] = ()  # type: ignore[assignment]
+    is_optional: bool = False
+
+    @property
+    def is_journal(self) -> bool:
+        """True when every row says what it wants."""
+        return OPERATION in self.fields
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ def _load_group(path: str, key: str, value: Mapping[str, object]) -> FileGroup:
         return ConfigurationError("SOURCE_MAPPING", file=path, key=f"files.{key}.{at}", hint=hint)
 
     try:
-        group = FileGroup(**{"path": "", "encoding": "utf-8", "constants": {}, **value})  # type: ignore[arg-type]
+        group = FileGroup(**{"path": "", "encoding": "utf-8", "constants": {}, "operations": {}, **value})  # type: ignore[arg-type]
     except TypeError:
         raise fail("", f"needs format, table, fields; knows {', '.join(FileGroup.__dataclass_fields__)}") from None
     if group.table not in TARGET_FIELDS:
@@ -98,7 +112,10 @@ def _load_group(path: str, key: str, value: Mapping[str, object]) -> FileGroup:
     for field in required:
         if field not in group.fields and field not in group.constants:
             raise fail("fields", f"{field} is required for table {group.table}")
-    unknown = sorted({*group.fields, *group.constants} - {*required, *optional})
+    allowed = {*required, *optional} | ({OPERATION} if group.table != "merges" else set())
+    unknown = sorted({*group.fields, *group.constants} - allowed)
     if unknown:
-        raise fail("fields", f"unknown target field {unknown[0]}; one of {', '.join((*required, *optional))}")
+        raise fail("fields", f"unknown target field {unknown[0]}; one of {', '.join(sorted(allowed))}")
+    if group.is_journal != bool(group.operations) or not set(group.operations.values()) <= {UPSERT, DELETE}:
+        raise fail("operations", f"goes with the field {OPERATION}; every value of it becomes {UPSERT} or {DELETE}")
     return group

@@ -127,7 +127,16 @@ def _csv_rows(rows: Iterator[list[str]], group: FileGroup) -> Iterator[Record | 
 
 def has_escaped_byte(text: str) -> bool:
     """True when ``text`` holds a byte that its encoding could not decode (PEP 383 surrogate)."""
-    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
+    return has_lone_surrogate(text) and any("\udc80" <= c <= "\udcff" for c in text)
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """True when ``text`` holds half of a UTF-16 pair, which is no character; the encoder says so at its own speed."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _lenient(encoding: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.config import Settings
@@ -20,58 +20,74 @@ from ppsehr_spark.domain.rules import RuleEngine, compile_rules
 from ppsehr_spark.domain.segments import SegmentResult, apply_results
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.change_feeds import Reading, read_newest
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.spark.frames import map_batches, merge_rows, read_table
+from ppsehr_spark.spark.changes import StageInputs, store
+from ppsehr_spark.spark.frames import map_batches
+from ppsehr_spark.spark.notes.gathering import INPUTS, gather_all, gather_changed
 from ppsehr_spark.spark.notes.rows import NOTE_COLUMNS, note_of, pack_rows, span_of, span_row
 from ppsehr_spark.spark.session import describe
 
-_FINAL = pa.schema([f for f in schemas.ANNOTATIONS.schema if f.name != "run_id"])
+_FINAL = pa.schema([*(f for f in schemas.ANNOTATIONS.schema if f.name != "run_id"), pa.field("_is_new", pa.bool_())])
 
 
 def tier_notes(
-    spark: SparkSession, lake: Lake, *, settings: Settings, run_id: str, equivalent: Collection[str] = ()
+    spark: SparkSession,
+    lake: Lake,
+    *,
+    settings: Settings,
+    run_id: str,
+    equivalent: Collection[str] = (),
+    reading: Reading | None = None,
 ) -> dict[str, int]:
     """Compute phi.annotations for every note whose rule spans, model answers or corrections changed.
 
     Args:
         equivalent: other knowledge versions under which the partition job leaves a row that the one in force cannot
             change (``lake.knowledge_scope``); such a row keeps its version and is not computed again.
+        reading: versions to read, and whether changes are followed; by default whole tables as they are now.
 
     Returns:
-        Counts: rows inserted and updated.
+        Counts: rows inserted, updated and deleted.
     """
+    inputs = StageInputs(spark, lake, reading or read_newest(lake, INPUTS))
     version = compile_rules(settings.files).knowledge_version
     is_spared = F.col("found_under").isin(sorted(equivalent)) if equivalent else F.lit(False)
-    joined = _with_answers(spark, lake, settings.files).withColumn(
-        "knowledge_version", F.when(is_spared, F.col("found_under")).otherwise(F.lit(version))
-    )
-    threshold = F.lit(str(settings.annotate.judge_accept_logit))
-    hashed = joined.withColumn(
-        "input_hash",
-        F.sha2(
-            F.concat_ws(
-                "|",
-                "text_hash",
-                "knowledge_version",
-                threshold,
-                F.to_json("spans"),
-                F.to_json("results"),
-                F.coalesce(F.to_json("corrections"), F.lit("")),
-                F.col("n_open_segments").cast("string"),
-            ),
-            256,
-        ),
-    )
-    done = read_table(spark, lake, schemas.ANNOTATIONS).select("note_key", "input_hash")
-    todo = hashed.join(done, ["note_key", "input_hash"], "left_anti")
-    notes = read_table(spark, lake, schemas.NOTES).select("text_hash", *NOTE_COLUMNS)
-    frame = todo.join(notes, ["note_key", "text_hash"])
-    describe(spark, "tier: decide spans and tiers")
-    final = map_batches(frame, _decider(settings), _FINAL).withColumn("run_id", F.lit(run_id))
-    return merge_rows(spark, lake, schemas.ANNOTATIONS, final)
+    knowledge = F.when(is_spared, F.col("found_under")).otherwise(F.lit(version))
+    try:
+        chosen = gather_changed(inputs) if inputs.is_incremental else gather_all(inputs)
+        joined = _with_answers(inputs, chosen.rules, settings.files).withColumn("knowledge_version", knowledge)
+        hashed = joined.withColumn("input_hash", _input_hash(settings))
+        if inputs.is_incremental:
+            todo = inputs.keep(hashed)
+            notes = inputs.rows_of(schemas.NOTES, todo.select("note_key"), inputs.changes(schemas.NOTES))
+        else:
+            done = inputs.output(schemas.ANNOTATIONS).select("note_key", "input_hash")
+            todo = hashed.join(done, ["note_key", "input_hash"], "left_anti")
+            notes = inputs.table(schemas.NOTES)
+        frame = todo.join(notes.select("text_hash", *NOTE_COLUMNS), ["note_key", "text_hash"])
+        describe(spark, "tier: decide spans and tiers")
+        final = map_batches(frame, _decider(settings), _FINAL).withColumn("run_id", F.lit(run_id))
+        return store(inputs, schemas.ANNOTATIONS, final, chosen.gone)
+    finally:
+        inputs.close()
 
 
-def _answers_in_force(spark: SparkSession, lake: Lake, files: ConfFiles) -> DataFrame:
+def _input_hash(settings: Settings) -> Column:
+    parts = [
+        "text_hash",
+        F.col("context_hash").cast("string"),
+        "knowledge_version",
+        F.lit(str(settings.annotate.judge_accept_logit)),
+        F.to_json("spans"),
+        F.to_json("results"),
+        F.coalesce(F.to_json("corrections"), F.lit("")),
+        F.col("n_open_segments").cast("string"),
+    ]
+    return F.sha2(F.concat_ws("|", *parts), 256)
+
+
+def _answers_in_force(answers: DataFrame, files: ConfFiles) -> DataFrame:
     """One answer per segment: to today's prompts where there is one, else the newest to others."""
     names = sorted(compile_prompts(files, load_categories(files)).list_prompts())
     known = F.array(*map(F.lit, names))
@@ -79,26 +95,25 @@ def _answers_in_force(spark: SparkSession, lake: Lake, files: ConfFiles) -> Data
         F.coalesce("prompts", F.array()),
         lambda name: ~(F.array_contains(known, name) | name.endswith(f":{NO_VERSION}")),
     )
-    answers = read_table(spark, lake, schemas.SEGMENT_ANNOTATIONS)
     answer = F.struct("verdicts", F.col("spans").alias("found"), "outcome")
     rank = F.struct(F.size(gone) == 0, "run_id", "unit_id")
     return answers.groupBy("segment_key").agg(F.max_by(answer, rank).alias("a")).select("segment_key", "a.*")
 
 
-def _with_answers(spark: SparkSession, lake: Lake, files: ConfFiles) -> DataFrame:
+def _with_answers(inputs: StageInputs, rules: DataFrame, files: ConfFiles) -> DataFrame:
     """Per note: rule spans, what the model answered for its segments, corrections, open segments."""
-    rules = read_table(spark, lake, schemas.RULE_ANNOTATIONS).select(
-        "note_key", "text_hash", "spans", "segments", F.col("knowledge_version").alias("found_under")
-    )
-    answers = _answers_in_force(spark, lake, files)
     asked = rules.select("note_key", F.explode("segments").alias("o")).select("note_key", "o.*")
-    answered = asked.join(answers, "segment_key", "left")
+    given = inputs.table(schemas.SEGMENT_ANNOTATIONS)
+    corrections = inputs.table(schemas.CORRECTIONS)
+    if inputs.is_incremental:
+        given = given.join(asked.select("segment_key").distinct(), "segment_key", "left_semi")
+        corrections = corrections.join(rules.select("note_key"), "note_key", "left_semi")
+    answered = asked.join(_answers_in_force(given, files), "segment_key", "left")
     result = F.struct("start", "end", "verdicts", F.col("found").alias("spans"), "outcome", "segment_key")
     grouped = answered.groupBy("note_key").agg(
         F.sort_array(F.collect_list(F.when(F.col("outcome").isNotNull(), result))).alias("results"),
         F.sum(F.when(F.col("outcome").isNull(), 1).otherwise(0)).cast("int").alias("n_open_segments"),
     )
-    corrections = read_table(spark, lake, schemas.CORRECTIONS)
     correction = F.struct("made_at", "start", "end", "category", "tier", "action")
     corrected = corrections.groupBy("note_key", "text_hash").agg(
         F.sort_array(F.collect_list(correction)).alias("corrections")
@@ -132,6 +147,7 @@ def _decide(row: Mapping[str, Any], engine: RuleEngine, bars: Mapping[str, float
         "n_open_segments": row["n_open_segments"],
         "knowledge_version": row["knowledge_version"],
         "input_hash": row["input_hash"],
+        "_is_new": row["_is_new"],
     }
 
 

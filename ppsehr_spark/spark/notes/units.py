@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.lake import schemas
@@ -20,23 +20,25 @@ from ppsehr_spark.spark.notes.rows import pack_rows
 from ppsehr_spark.spark.session import describe
 
 _SEGMENTS_PER_PARTITION = 200_000
+_PACKED = ("segment_key", "task", "n_chars", "estimated_tokens")
 _UNIT = pa.schema([f for f in schemas.WORK_UNITS.schema if f.name != "run_id"])
 
 
-def pack_segments(spark: SparkSession, lake: Lake, *, unit_tokens: int, run_id: str) -> int:
+def pack_segments(
+    spark: SparkSession, lake: Lake, *, unit_tokens: int, run_id: str, fresh: DataFrame | None = None
+) -> int:
     """Give every segment that has no unit yet a place in one.
 
     Units hold one task and neighbouring lengths, so that prompts in a batch share a prefix and padding.
 
     Args:
         unit_tokens: bound on the estimated tokens of a unit; a longer single segment is a unit of its own.
+        fresh: the segments without a unit where they are known; else all segments are compared with all units.
 
     Returns:
         Number of new units.
     """
-    taken = read_table(spark, lake, schemas.WORK_UNITS).select(F.explode("segment_keys").alias("segment_key"))
-    segments = read_table(spark, lake, schemas.SEGMENTS).select("segment_key", "task", "n_chars", "estimated_tokens")
-    fresh = segments.join(taken, "segment_key", "left_anti")
+    fresh = _unpacked(spark, lake) if fresh is None else fresh.select(*_PACKED)
     n_fresh = fresh.count()
     if n_fresh == 0:
         return 0
@@ -51,6 +53,11 @@ def pack_segments(spark: SparkSession, lake: Lake, *, unit_tokens: int, run_id: 
 
     units = map_batches(ordered, pack, _UNIT).withColumn("run_id", F.lit(run_id))
     return merge_rows(spark, lake, schemas.WORK_UNITS, units, is_update=False)["inserted"]
+
+
+def _unpacked(spark: SparkSession, lake: Lake) -> DataFrame:
+    taken = read_table(spark, lake, schemas.WORK_UNITS).select(F.explode("segment_keys").alias("segment_key"))
+    return read_table(spark, lake, schemas.SEGMENTS).select(*_PACKED).join(taken, "segment_key", "left_anti")
 
 
 def _pack(batches: Iterator[pa.RecordBatch], unit_tokens: int) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from ppsehr_spark.config import Settings
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.ledger_store import open_ledger
+from ppsehr_spark.lake.row_versions import row_versions
 from ppsehr_spark.lake.schemas import ANNOTATIONS, ENCOUNTERS, NOTES
 from ppsehr_spark.lake.statistics_store import append_statistics
 from ppsehr_spark.lake.tables import Lake
@@ -112,11 +113,13 @@ def plan_asks(lake: Lake, planned: Sequence[PlannedRelease], *, dataset: str) ->
     """One query per part of each release, named after its definition and the table versions that it reads."""
     scope = Scope(dataset, _PURPOSE, f"job:{STAGE_NAME}")
     newest = {spec.full_name: lake.version(spec) for spec in INPUTS}
+    rows = row_versions(lake, newest)  # a compaction is no new question
     asks = []
     for each in planned:
         versions = {spec.full_name: newest[spec.full_name] for spec in tables_of(each.release)}
         definition = {"dataset": dataset, **describe_definition(each)}
-        ask_id = make_ask_id(STAGE_NAME, definition=definition, versions=versions)
+        held = {name: rows[name] for name in versions}
+        ask_id = make_ask_id(STAGE_NAME, definition=definition, versions=held)
         asks += [Ask(each, p, Query(ask_id, p.name, scope, p.event, p.bounds), versions) for p in each.parts]
     return asks
 

@@ -1,0 +1,1 @@
+"""Erasing persons: who they are in the lake, their rows, their traces in history and files."""

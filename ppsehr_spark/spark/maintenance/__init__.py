@@ -1,0 +1,1 @@
+"""Maintenance of every table, each by the engine that writes it."""
