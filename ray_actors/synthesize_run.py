@@ -166,6 +166,8 @@ def _write_open(work: _Work, draw: PatientDraw | None) -> None:
         dispatch = Dispatch(tasks, token_budget=settings.synthesize.token_budget, max_attempts=_MAX_ATTEMPTS)
         while not (dispatch.is_done or dispatch.is_hopeless or stop.is_set()):
             work.turn(dispatch, pool)
+        dispatch.settle()
+        work.counts.n_failed += len(dispatch.take_letters())
     if stop.is_set():
         raise InfrastructureError("INTERRUPTED", hint="finished units are committed; run again to go on")
     if dispatch.is_hopeless:
@@ -209,4 +211,5 @@ class _Work:
                 write_notes(self.lake, outcome.rows, dataset_id=self.dataset.dataset_id, run_id=self.run_id)
                 self.progress.update(len(outcome.rows))
             else:
-                self.counts.n_failed += len(dispatch.fail(task, error_code=outcome.code))
+                dispatch.fail(task, error_code=outcome.code)
+        self.counts.n_failed += len(dispatch.take_letters())
