@@ -18,6 +18,7 @@ from typing import Any
 
 from ppsehr_spark.config import Settings
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.dead_letters import count_dead
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.operations.records import OK, read_runs
 from ppsehr_spark.operations.volumes import measure_tables
@@ -112,6 +113,7 @@ def lake_metrics(lake: Lake) -> list[Metric]:
     sizes = measure_tables(lake, schemas.TABLES.values())
     there = {name: volume for name, volume in sizes.items() if volume.version is not None}
     rows = {(name,): float(v.rows) for name, v in there.items() if v.rows is not None}
+    n_dead = sum(count_dead(lake).values())
     asked = [run for run in read_runs(lake, "annotate") if "open_segments" in _counts(run)]
     return [
         Metric("ppsehr_table_rows", "Rows of a table.", labels=("table",), samples=rows),
@@ -123,7 +125,7 @@ def lake_metrics(lake: Lake) -> list[Metric]:
             "ppsehr_open_segments", "Segments without an answer after the last annotate.",
             samples={(): _counts(asked[-1])["open_segments"]} if asked else {},
         ),
-        Metric("ppsehr_dead_letters", "Segments given up.", samples={(): rows.get(("phi.dead_letters",), 0.0)}),
+        Metric("ppsehr_dead_letters", "Segments given up and not opened again.", samples={(): float(n_dead)}),
         Metric("ppsehr_rejected_rows", "Source rows refused.", samples={(): rows.get(("phi.rejects",), 0.0)}),
     ]  # fmt: skip
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.dead_letters import give_up, reopen
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.operations.metrics import write_run_metrics
 from ppsehr_spark.operations.records import RunStart, record_death
@@ -92,16 +92,20 @@ def _settings(folder: Path) -> Settings:
 
 def test_a_whole_run_counts_tables_rejects_and_dead_letters(tmp_path: Path, folder: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
-    dead = [{"segment_key": f"s{n}", "unit_id": "u", "error_code": "E", "attempts": 2, "run_id": "r"} for n in range(3)]
-    lake.append(schemas.DEAD_LETTERS, pa.Table.from_pylist(dead, schema=schemas.DEAD_LETTERS.schema))
+    dead = [
+        {"segment_key": f"s{n}", "unit_id": "u", "error_code": f"E{n % 2}", "attempts": 2, "engine": "e", "run_id": "r"}
+        for n in range(3)
+    ]
+    give_up(lake, dead)
+    reopen(lake, error_code="E1", run_id="r")
     write_run_metrics(lake, _settings(folder), exit_code=0, seconds=12.5, finished_at=1_000.0)
     write_run_metrics(lake, _settings(folder), exit_code=7, seconds=1.0, finished_at=2_000.0)
     found = _samples(folder / "ppsehr_run.prom")
     assert found["ppsehr_run_last_exit_code",] == 7
     assert found["ppsehr_run_last_success_timestamp_seconds",] == 1_000.0
     assert found["ppsehr_run_last_timestamp_seconds",] == 2_000.0
-    assert (found["ppsehr_dead_letters",], found["ppsehr_rejected_rows",]) == (3, 0)
-    assert found["ppsehr_table_rows", "phi.dead_letters"] == 3
+    assert (found["ppsehr_dead_letters",], found["ppsehr_rejected_rows",]) == (2, 0)
+    assert found["ppsehr_table_rows", "phi.dead_letters"] == 4
     assert found["ppsehr_table_size_bytes", "phi.dead_letters"] > 0
 
 
