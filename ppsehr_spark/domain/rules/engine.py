@@ -23,7 +23,7 @@ from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError
 
 #: Changes with the Python grammars, so that stored annotations know which code found them.
-RULES_VERSION = "5"
+RULES_VERSION = "6"
 _DECIDED_BY = ("qwen", "person")
 #: Conf files that decide what is found; surrogate lists decide only what replaces it.
 _KNOWLEDGE = ("categories/", "lexicons/", "tiers")
