@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ppsehr_spark.domain.identity import keyed_hash, load_key
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.dead_letters import give_up
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import run_job
 
@@ -103,7 +104,8 @@ def _append_people(lake: Lake, key: bytes) -> None:
     segments = lake.read(schemas.SEGMENTS, ["segment_key"])["segment_key"].to_pylist()
     answers = [{"segment_key": s, "unit_id": "u", "outcome": "ok", "prompts": ["judge:NAME:1"]} for s in segments]
     _write(lake, schemas.SEGMENT_ANNOTATIONS, answers)
-    _write(lake, schemas.DEAD_LETTERS, [{"segment_key": s, "unit_id": "u", "error_code": "X"} for s in segments])
+    about = {"unit_id": "u", "error_code": "X", "attempts": 2, "engine": "e", "run_id": "r"}
+    give_up(lake, [{"segment_key": s, **about} for s in segments])
     notes = lake.read(schemas.NOTES, ["note_key", "text_hash", "patient_key"]).to_pylist()
     said = {
         "start": 0,
