@@ -22,7 +22,7 @@ test: setup  ## all tests: those that need no engine side by side, then the othe
 	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE)) and not full_chaos"
 
 chaos: setup  ## every fault there is a test for (make test runs a short set)
-	@$(ENV) && $(PY) -m pytest --durations 20 -m "chaos or full_chaos"
+	@$(ENV) && PPSEHR_CHAOS=full $(PY) -m pytest --durations 20 -m "chaos or full_chaos"
 
 check:  ## format, lint, types of the core, import rules, pure tests (about two minutes)
 	@scripts/bootstrap.sh --packages-only
