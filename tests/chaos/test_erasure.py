@@ -136,9 +136,7 @@ def test_nothing_of_the_person_and_everything_of_the_others_is_left(erased: Path
                  schemas.CORRECTIONS, schemas.RELEASED_NOTES):  # fmt: skip
         assert _keys(lake, spec, "note_key") == others, spec.full_name
     for spec in (schemas.PATIENTS, schemas.ENCOUNTERS, schemas.MEMBERSHIP_SCORES):
-        assert len(_keys(lake, spec, "patient_key") - {patient}) == #: `make chaos` kills everywhere, `make test` at three points.
-POINTS = EVERY_POINT if os.environ.get("PPSEHR_CHAOS") == "full" else EVERY_POINT[1::4]
-N_OTHERS == lake.read(spec).num_rows
+        assert len(_keys(lake, spec, "patient_key") - {patient}) == N_OTHERS == lake.read(spec).num_rows
     living = {segment for segment, text in segments_of(before).items() if not _is_own(text) or SHARED in text}
     for spec in (schemas.SEGMENTS, schemas.SEGMENT_ANNOTATIONS, schemas.DEAD_LETTERS):
         assert _keys(lake, spec, "segment_key") == living, spec.full_name
