@@ -13,7 +13,7 @@ import pytest
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.audit_log import verify_chain
 from ppsehr_spark.lake.erasure_certificate import hash_text
-from ppsehr_spark.lake.erasure_work import list_open
+from ppsehr_spark.lake.erasure_work import CERTIFICATES, list_open
 from ppsehr_spark.lake.release_files import has_release_file
 from ppsehr_spark.lake.tables import Lake
 from tests.chaos.erasure_lake import (
@@ -175,7 +175,8 @@ def test_the_certificate_says_what_went_and_hangs_on_the_audit_chain(erased: Pat
     (erasing,) = [json.loads(row["details"]) for row in entry if row["action"] == "erase"]
     assert erasing["sha256"] in lake.read(schemas.ERASURES)["certificate_hash"].to_pylist()
     assert verify_chain(lake).is_whole
-    chinese = next(Path(lake.uri).rglob("*.zh.txt")).read_text(encoding="utf-8")
+    (path,) = (Path(lake.uri) / CERTIFICATES).glob("*.zh.txt")
+    chinese = path.read_text(encoding="utf-8")
     assert "第四十七条" in chinese
     assert list_open(lake) == []
 
