@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from deltalake import DeltaTable
+from itertools import takewhile
 
 from ppsehr_spark.errors import ConfigurationError, InfrastructureError
 from ppsehr_spark.lake.schemas import RUNS, TABLES, TableSpec
+from ppsehr_spark.lake.table_log import read_commits, read_log
 from ppsehr_spark.lake.tables import Lake
 
 Versions = Mapping[str, int | None]
@@ -155,15 +155,10 @@ def _row_commits(lake: Lake, spec: TableSpec, *, since: int | None, until: int |
     if until is None or since == until:
         return []
     first = 0 if since is None else since + 1
-    commits = {int(str(c["version"])): c for c in _history(lake, spec, limit=until - first + 1)}
+    commits = dict(takewhile(lambda commit: commit[0] >= first, read_commits(lake, spec, until=until)))
     missing: dict[str, object] = {"operation": "?"}
     listed = (commits.get(version, missing) for version in range(first, until + 1))
     return [commit for commit in listed if commit.get("operation") not in _ROWLESS]
-
-
-def _history(lake: Lake, spec: TableSpec, *, limit: int) -> list[dict[str, object]]:
-    table: DeltaTable | None = lake.open(spec)
-    return [] if table is None or limit <= 0 else table.history(limit)
 
 
 def _has_feed(lake: Lake, spec: TableSpec) -> bool:
@@ -175,12 +170,8 @@ def _check_feed(lake: Lake, spec: TableSpec, *, since: int, until: int | None) -
     """The log entry of every version that is to be followed must be there, above all the first."""
     if until == since or (until is None and since < 0):
         return
-    newest = lake.version(spec)
-    if until is None or newest is None or until < since:
-        raise ConfigurationError("CHANGE_FEED_GONE", table=spec.full_name, since=since, hint=_GONE_HINT)
-    known = {int(str(commit["version"])) for commit in _history(lake, spec, limit=newest - since)}
-    if not set(range(since + 1, until + 1)) <= known:
-        raise ConfigurationError("CHANGE_FEED_GONE", table=spec.full_name, since=since, hint=_GONE_HINT)
+    if until is None or until < since or not read_log(lake, spec).commits.keys() >= set(range(since + 1, until + 1)):
+        raise feed_is_gone(spec, since=since)
 
 
 def feed_is_gone(spec: TableSpec, *, since: int) -> ConfigurationError:

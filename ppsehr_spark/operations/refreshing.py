@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
 import pyarrow as pa
 
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.schemas import TableSpec
+from ppsehr_spark.lake.table_log import read_commits
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.operations.records import read_runs
 from ppsehr_spark.operations.volumes import Volume, measure_table
@@ -100,13 +102,12 @@ def _rows(volume: Volume) -> int:
 
 def _written(lake: Lake, spec: TableSpec, since: int | None) -> tuple[int, int]:
     """Rows and bytes that commits after ``since`` wrote."""
-    table = lake.open(spec)
-    first = 0 if since is None else since + 1
-    if table is None or table.version() < first:
+    first, newest = 0 if since is None else since + 1, lake.version(spec)
+    if newest is None or newest < first:
         return 0, 0
-    commits = table.history(table.version() - first + 1)
+    commits = takewhile(lambda commit: commit[0] >= first, read_commits(lake, spec, until=newest))
     rows = n_bytes = 0
-    for commit in (c for c in commits if c["operation"] not in ("OPTIMIZE", "REORG")):
+    for commit in (told for _, told in commits if told.get("operation") not in ("OPTIMIZE", "REORG")):
         metrics: dict[str, Any] = commit.get("operationMetrics") or {}
         changed = [int(metrics.get(name, 0)) for name in _ROW_METRICS]
         rows += sum(changed) if any(changed) else int(metrics.get("numOutputRows", metrics.get("num_added_rows", 0)))

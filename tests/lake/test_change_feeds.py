@@ -108,6 +108,15 @@ def test_compaction_of_an_output_does_not_matter(lake: Lake) -> None:
     assert plan_reading(lake, _pins(lake)).is_incremental
 
 
+def test_commits_after_the_pinned_version_do_not_shift_those_before(lake: Lake) -> None:
+    _write(lake, OUTPUT, "n2", writer="w")
+    _record(lake, _pins(lake))
+    DeltaTable(lake.table_uri(OUTPUT)).optimize.compact()
+    pins = _pins(lake)
+    _write(lake, OUTPUT, "n3", writer="somebody else")  # when the run has begun
+    assert plan_reading(lake, pins).is_incremental
+
+
 def test_a_cleaned_log_is_an_error_that_says_what_to_do(lake: Lake) -> None:
     _record(lake, _pins(lake))
     for key in ("n2", "n3"):
