@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,19 +20,16 @@ from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import DeltaTable
 
-from ppsehr_spark.errors import InfrastructureError, QualityGateError
+from ppsehr_spark.errors import QualityGateError
+from ppsehr_spark.lake.fenced_commits import Fence, commit_fenced
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
 #: The hash that the first row names as its predecessor.
 GENESIS_HASH = "0" * 64
 
-_ATTEMPTS = 40
-_FIRST_BACKOFF_S = 0.02
-_LONGEST_BACKOFF_S = 1.0
 _ROWS_PER_WINDOW = 10_000
 
 Row = Mapping[str, Any]
@@ -83,25 +78,21 @@ def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row |
 
     Raises:
         QualityGateError: ``code``; nothing is hung on a broken chain.
-        InfrastructureError: ``COMMIT_CONTENTION`` when other writers win every attempt.
+        InfrastructureError: see ``commit_fenced``.
     """
     lost: Row | None = None
-    for attempt in range(_ATTEMPTS):
-        table = lake.open(spec) or lake.create(spec)
-        if lost is not None and _hash_at(lake, spec, table, lost["sequence"]) == lost["row_hash"]:
+
+    def attempt(fence: Fence) -> Row | None:
+        nonlocal lost
+        if lost is not None and _hash_at(lake, spec, fence.table, lost["sequence"]) == lost["row_hash"]:
             return lost  # the commit landed although its answer was lost
-        content = decide(table)
-        if content is None:
-            return None
-        lost = _link(lake, spec, table, content, code)
-        try:
-            _commit(spec, table, lost)
-        except CommitFailedError:
-            longest = min(_FIRST_BACKOFF_S * 2**attempt, _LONGEST_BACKOFF_S)
-            time.sleep(random.uniform(0.1, 1.0) * longest)
-        else:
-            return lost
-    raise InfrastructureError("COMMIT_CONTENTION", table=spec.full_name, attempts=_ATTEMPTS)
+        content = decide(fence.table)
+        if content is not None:
+            lost = _link(lake, spec, fence, content, code)
+            fence.append(pa.Table.from_pylist([dict(lost)], schema=spec.schema))
+        return lost if content is not None else None
+
+    return commit_fenced(lake, spec, attempt)
 
 
 def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) -> ChainReport:
@@ -170,22 +161,15 @@ def _walk(
     return (head, None, "") if reached == last else (head, reached + 1, "MISSING")
 
 
-def _link(lake: Lake, spec: TableSpec, table: DeltaTable, content: Row, code: str) -> Row:
-    """The row that follows the last one of this snapshot."""
-    last = table.transaction_version(spec.full_name) or 0
-    previous_hash = _hash_at(lake, spec, table, last) if last else GENESIS_HASH
+def _link(lake: Lake, spec: TableSpec, fence: Fence, content: Row, code: str) -> Row:
+    """The row that follows the last one of this snapshot; its number is that of its commit."""
+    last = fence.sequence - 1
+    previous_hash = _hash_at(lake, spec, fence.table, last) if last else GENESIS_HASH
     if previous_hash is None:
         hint = "the last row of the table has gone; verify the table before anything else"
         raise QualityGateError(code, table=spec.full_name, sequence=last, hint=hint)
-    row = {"sequence": last + 1, "at": datetime.now(UTC), **content, "previous_hash": previous_hash}
+    row = {"sequence": fence.sequence, "at": datetime.now(UTC), **content, "previous_hash": previous_hash}
     return {**row, "row_hash": hash_chained(spec, row)}
-
-
-def _commit(spec: TableSpec, table: DeltaTable, row: Row) -> None:
-    transaction = Transaction(spec.full_name, row["sequence"])
-    properties = CommitProperties(app_transactions=[transaction], max_commit_retries=0)
-    data = pa.Table.from_pylist([dict(row)], schema=spec.schema)
-    write_deltalake(table, data, mode="append", commit_properties=properties)
 
 
 def _hash_at(lake: Lake, spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:

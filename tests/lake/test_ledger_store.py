@@ -195,12 +195,12 @@ def test_a_blind_append_would_overspend(lake: Lake, monkeypatch: pytest.MonkeyPa
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    import ppsehr_spark.lake.row_chain as row_chain
+    from ppsehr_spark.lake.fenced_commits import Fence
 
-    def append_blindly(spec: object, table: DeltaTable, row: dict[str, object]) -> None:
-        write_deltalake(table, pa.Table.from_pylist([dict(row)], schema=PRIVACY_LEDGER.schema), mode="append")
+    def append_blindly(fence: Fence, rows: pa.Table) -> None:
+        write_deltalake(fence.table, rows, mode="append")
 
-    monkeypatch.setattr(row_chain, "_commit", append_blindly)
+    monkeypatch.setattr(Fence, "append", append_blindly)
     ledger, rival = _ledger(lake, 1), _ledger(lake, 1)
     admit = Ledger._admit
 
