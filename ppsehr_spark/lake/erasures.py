@@ -86,12 +86,6 @@ def add_certificate(lake: Lake, order: ErasureOrder, certificate: Mapping[str, A
     return _append(lake, [row], order.erasure_id)
 
 
-def is_certified(lake: Lake, erasure_id: str) -> bool:
-    """True when this erasure is closed."""
-    rows = lake.read(ERASURES, ["erasure_id"], f"kind = '{CERTIFICATE}'")
-    return erasure_id in rows["erasure_id"].to_pylist()
-
-
 def _shared(order: ErasureOrder) -> dict[str, Any]:
     shared = {"erasure_id": order.erasure_id, "reason": order.reason, "requested_by": order.requested_by}
     return {**shared, "at": datetime.now(UTC)}
