@@ -14,8 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.operations.metrics import write_run_metrics
 from ppsehr_spark.operations.plans import render_plans
 from ppsehr_spark.operations.records import RunStart, record_death
-from ppsehr_spark.operations.reporting import Reporter, describe_exception, is_json_by_environment, wants_json
+from ppsehr_spark.operations.reporting import Reporter, is_json_by_environment, wants_json
 from ppsehr_spark.runtime import new_run_id
 
 _JOBS = Path(__file__).resolve().parent
@@ -125,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     code = _run_stages(chosen, run_id, options, settings, reporter)
     seconds = time.monotonic() - started
     lake = Lake(options.lake)
-    with _reported(reporter, "METRICS_NOT_WRITTEN"):
+    with reporter.tolerate("METRICS_NOT_WRITTEN"):
         write_run_metrics(lake, settings, exit_code=code, seconds=seconds, finished_at=time.time())
     if code not in (ExitCode.OK, ExitCode.PARTIAL):
         return code
@@ -144,7 +143,7 @@ def _run_stages(
         start = RunStart(run_id, stage.name)
         stage_code = _launch(_command(stage, run_id, options), environment)
         if stage_code not in (ExitCode.OK, ExitCode.PARTIAL):
-            with _reported(reporter, "RUN_NOT_RECORDED"):
+            with reporter.tolerate("RUN_NOT_RECORDED"):
                 if stage_code == ExitCode.INFRASTRUCTURE:  # the stage may have died without a word
                     record_death(Lake(options.lake), settings, start, exit_code=stage_code, wait_s=10.0)
             text = f"stopped at {stage.name}, exit code {stage_code}"
@@ -152,16 +151,6 @@ def _run_stages(
             return stage_code
         code = max(code, stage_code)
     return code
-
-
-@contextmanager
-def _reported(reporter: Reporter, event: str) -> Iterator[None]:
-    """What an operator would like to know must not change how a run ends."""
-    try:
-        yield
-    except Exception as error:
-        said = describe_exception(error)
-        reporter.say(event, f"{event} {said}", level="warning", error=said)
 
 
 def _show_plans(

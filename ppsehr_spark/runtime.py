@@ -270,7 +270,7 @@ def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
         run_id=context.run_id,
         details=dict(result.counts),
     )
-    write_stage_metrics(context.lake, context.settings, stage.name)
+    _write_metrics(context)
     listed = " ".join(f"{name}={value}" for name, value in result.counts.items())
     text = f"{row['status']} in {row['seconds']:.1f} s {listed}"
     context.reporter.say("finished", text, status=row["status"], seconds=round(row["seconds"], 3), counts=result.counts)
@@ -279,13 +279,15 @@ def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
 
 def _record_failure(stage: Stage, context: RunContext, start: RunStart, error: BaseException) -> None:
     """The row of a run that did not end well; a lake that cannot be written must not hide why."""
-    try:
+    with context.reporter.tolerate("RUN_NOT_RECORDED"):
         end = replace(end_of_error(error), output_versions=_outputs(stage, context.lake))
         append_run(context.lake, context.settings, start, end)
-        write_stage_metrics(context.lake, context.settings, start.stage)
-    except Exception as second:
-        said = describe_exception(second)
-        context.reporter.say("RUN_NOT_RECORDED", f"RUN_NOT_RECORDED {said}", level="warning", error=said)
+        _write_metrics(context)
+
+
+def _write_metrics(context: RunContext) -> None:
+    with context.reporter.tolerate("METRICS_NOT_WRITTEN"):
+        write_stage_metrics(context.lake, context.settings, context.stage)
 
 
 def _plan(stage: Stage, context: RunContext) -> dict[str, object]:

@@ -12,6 +12,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +56,15 @@ class Reporter:
         """An error of ours: its code is the event."""
         hint = {"hint": error.hint} if error.hint else {}
         self.say(error.code, str(error), level="error", **{**error.fields, **hint})
+
+    @contextmanager
+    def tolerate(self, event: str) -> Iterator[None]:
+        """What an operator would like to know must not change how a run ends: a failure in here is a warning."""
+        try:
+            yield
+        except Exception as error:
+            said = describe_exception(error)
+            self.say(event, f"{event} {said}", level="warning", error=said)
 
     def _render(self, event: str, text: str, level: str, fields: dict[str, object]) -> str:
         if not self.is_json:

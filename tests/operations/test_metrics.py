@@ -86,6 +86,14 @@ def test_names_are_prefixed_and_end_in_base_units(arguments: list[str], folder: 
     assert not [name for name in families if name.endswith(("_ms", "_minutes", "_mib", "_kb"))]
 
 
+def test_a_folder_that_cannot_be_written_is_a_warning(
+    arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write_text("a file stands here", encoding="utf-8")
+    assert run_job(_stage(lambda context: StageResult()), arguments) == 0
+    assert "METRICS_NOT_WRITTEN" in capsys.readouterr().err
+
+
 def _settings(folder: Path) -> Settings:
     return load_settings("ci", [f'metrics.folder="{folder}"'])
 
