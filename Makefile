@@ -24,7 +24,7 @@ test: setup  ## all tests: those that need no engine side by side, then the othe
 chaos: setup  ## every fault there is a test for (make test runs a short set)
 	@$(ENV) && PPSEHR_CHAOS=full $(PY) -m pytest --durations 20 -m "chaos or full_chaos"
 
-check:  ## format, lint, types of the core, import rules, pure tests (about two minutes)
+check:  ## format, lint, types of the core, import rules, pure tests (about four minutes)
 	@scripts/bootstrap.sh --packages-only
 	@$(ENV) && ruff format --check . && ruff check . && mypy && lint-imports && $(PY) -m pytest -q -n 2 --dist loadfile -m "$(PURE)"
 
