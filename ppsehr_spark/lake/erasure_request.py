@@ -14,7 +14,7 @@ from pyarrow import compute
 from ppsehr_spark.config import Settings
 from ppsehr_spark.domain.identity import keyed_hash, load_key
 from ppsehr_spark.errors import UsageError
-from ppsehr_spark.lake.schemas import ENCOUNTERS, NOTES, PATIENTS
+from ppsehr_spark.lake.schemas import ENCOUNTERS, NOTES, PATIENT_MERGES, PATIENTS
 from ppsehr_spark.lake.tables import Lake
 
 _PATIENT_KEY = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +24,7 @@ _CODE = re.compile(r"[\w.@+-]{1,60}")
 
 @dataclass(frozen=True)
 class ErasureRequest:
-    """Patient keys that the lines can mean (one per source of the lake), and the lines themselves.
+    """Patient keys that the lines can mean (one per source, with whoever was merged with them), and the lines.
 
     Attributes:
         ids: the lines as they were given; never printed.
@@ -56,7 +56,18 @@ def read_request(lake: Lake, settings: Settings, *, path: str, reason: str, requ
     ids = _read_lines(path)
     key, sources = load_key(settings.identity.key_file), _list_sources(lake, settings)
     keys = {keyed_hash(key, "patient", source, line) for line in ids for source in sources}
-    return ErasureRequest(frozenset(keys | {i for i in ids if _PATIENT_KEY.fullmatch(i)}), ids, reason, requested_by)
+    keys |= {i for i in ids if _PATIENT_KEY.fullmatch(i)}
+    return ErasureRequest(frozenset(_with_merged(lake, keys)), ids, reason, requested_by)
+
+
+def _with_merged(lake: Lake, keys: set[str]) -> set[str]:
+    """The keys, their survivors, and all that were merged into those: one person, who must not return under any id."""
+    columns = ["patient_key", "surviving_key"]
+    merges = [
+        row for batch in lake.stream(PATIENT_MERGES, columns) for row in zip(*batch.to_pydict().values(), strict=True)
+    ]
+    survivors = keys | {survivor for merged, survivor in merges if merged in keys}
+    return survivors | {merged for merged, survivor in merges if survivor in survivors}
 
 
 def _read_lines(path: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from ppsehr_spark.config import IdentitySettings, Settings
 from ppsehr_spark.domain.identity import create_key, keyed_hash, load_key
@@ -65,6 +65,19 @@ def test_lines_become_keys_of_every_source_of_the_lake(lake: Lake, conf: Setting
     key = load_key(conf.identity.key_file)
     assert asked.n_persons == 2
     assert {direct, keyed_hash(key, "patient", "simulated", "HZ1")} <= asked.patient_keys
+
+
+@pytest.mark.parametrize("given", ["OLD", "NEW", "OLDER"])
+def test_who_was_merged_is_one_person_under_every_id(lake: Lake, conf: Settings, tmp_path: Path, given: str) -> None:
+    key = load_key(conf.identity.key_file)
+    old, older, new, other = (keyed_hash(key, "patient", "simulated", i) for i in ("OLD", "OLDER", "NEW", "OTHER"))
+    pairs = [(old, new), (older, new), (other, "f" * 32)]
+    rows = [{"patient_key": a, "surviving_key": b, "source": "simulated"} for a, b in pairs]
+    spec = schemas.PATIENT_MERGES
+    write_deltalake(lake.table_uri(spec), pa.Table.from_pylist(rows, schema=spec.schema))
+    (tmp_path / "persons.txt").write_text(given, encoding="utf-8")
+    asked = read_request(lake, conf, path=str(tmp_path / "persons.txt"), reason="x", requested_by="dpo")
+    assert asked.patient_keys == {old, older, new}
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "x"), ("\n\n", "x"), ("HZ1\n", "because of 张三 13800000000")])

@@ -35,6 +35,7 @@ REMOVED: Mapping[str, tuple[str, str]] = {
     schemas.NOTES.full_name: ("patient_key", PATIENT),
     schemas.ENCOUNTERS.full_name: ("patient_key", PATIENT),
     schemas.PATIENTS.full_name: ("patient_key", PATIENT),
+    schemas.PATIENT_MERGES.full_name: ("patient_key", PATIENT),
 }
 #: Tables that name a note's patient.
 _NOTE_TABLES = (schemas.NOTES, schemas.PROTECTED_NOTES, schemas.RELEASED_NOTES)
