@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
-import pyarrow as pa
-
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.table_log import read_commits
@@ -102,6 +100,8 @@ def _rows(volume: Volume) -> int:
 
 def _written(lake: Lake, spec: TableSpec, since: int | None) -> tuple[int, int]:
     """Rows and bytes that commits after ``since`` wrote."""
+    if spec.engine != "spark":
+        return _grown(lake, spec, since)
     first, newest = 0 if since is None else since + 1, lake.version(spec)
     if newest is None or newest < first:
         return 0, 0
@@ -110,23 +110,16 @@ def _written(lake: Lake, spec: TableSpec, since: int | None) -> tuple[int, int]:
     for commit in (told for _, told in commits if told.get("operation") not in ("OPTIMIZE", "REORG")):
         metrics: dict[str, Any] = commit.get("operationMetrics") or {}
         changed = [int(metrics.get(name, 0)) for name in _ROW_METRICS]
-        rows += sum(changed) if any(changed) else int(metrics.get("numOutputRows", metrics.get("num_added_rows", 0)))
+        rows += sum(changed) if any(changed) else int(metrics.get("numOutputRows", 0))
         n_bytes += int(metrics.get("numTargetBytesAdded", metrics.get("numOutputBytes", 0)))
-    return rows, n_bytes if spec.engine == "spark" else _added_bytes(lake, spec, since)
+    return rows, n_bytes
 
 
-def _added_bytes(lake: Lake, spec: TableSpec, since: int | None) -> int:
-    """deltalake's commits do not say bytes: appended tables grow by what was added."""
-    grown = measure_table(lake, spec).bytes
-    if since is None:
-        return grown
-    old = lake.open(spec, version=since)
-    sizes = [] if old is None else _sizes(old)
-    return max(0, grown - sum(sizes))
-
-
-def _sizes(table: Any) -> list[int]:
-    return [int(size) for size in pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()]
+def _grown(lake: Lake, spec: TableSpec, since: int | None) -> tuple[int, int]:
+    """deltalake's tables are appended to, and a commit of parts states no figures: they wrote what they grew by."""
+    now = measure_table(lake, spec)
+    old = Volume() if since is None else measure_table(lake, spec, version=since)
+    return max(0, _rows(now) - _rows(old)), max(0, now.bytes - old.bytes)
 
 
 def render_report(report: RefreshReport, *, as_json: bool = False) -> str:

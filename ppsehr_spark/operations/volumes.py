@@ -32,9 +32,9 @@ class Volume:
     bytes: int = 0
 
 
-def measure_table(lake: Lake, spec: TableSpec) -> Volume:
-    """Version, rows and bytes of the newest snapshot."""
-    table = lake.open(spec)
+def measure_table(lake: Lake, spec: TableSpec, *, version: int | None = None) -> Volume:
+    """Version, rows and bytes of one snapshot, the newest by default."""
+    table = lake.open(spec, version=version)
     if table is None:
         return Volume()
     files = pa.table(table.get_add_actions(flatten=True))
