@@ -22,6 +22,8 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.runtime import run_job
 
 ERASED, OTHERS = "HZ0000101", ("HZ0000102", "HZ0000103")
+#: Under which the visit of the erased person came, before the hospital merged the two ids.
+MERGED = "HZ0000100"
 SHARED = "午后温静出现咳嗽咳痰伴活动后气促乏力未见明显好转。"
 OWN = (
     "姓名：欧阳金丝雀,女,33岁,电话13900001234,住上海市徐汇区金丝雀路77号3幢502室。",
@@ -49,14 +51,17 @@ def run(stage: str, arguments: list[str]) -> int:
 
 def write_source(root: Path) -> None:
     """Patients, visits, notes and gold of all three."""
-    for name in ("patients", "encounters", "notes", "gold"):
+    for name in ("patients", "encounters", "notes", "gold", "merges"):
         (root / name).mkdir(parents=True)
     people = "patient_id,sex,birth_date,death_date,marital_status"
     rows = [f"{patient},女,1990-01-0{i + 1},,已婚" for i, patient in enumerate((ERASED, *OTHERS))]
     (root / "patients" / "a.csv").write_text("\r\n".join([people, *rows]) + "\r\n", encoding="utf-8-sig")
     columns = "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased"
     stays = "住院,心血管内科,2023-04-01 08:00:00,2023-04-10 08:00:00,I21.900,0"
-    visits = [f"E{patient},{patient},{stays}" for patient in (ERASED, *OTHERS)]
+    merge = f"old_patient_id,surviving_patient_id\r\n{MERGED},{ERASED}\r\n"
+    (root / "merges" / "a.csv").write_text(merge, encoding="utf-8-sig")
+    owners = {ERASED: MERGED, **{patient: patient for patient in OTHERS}}
+    visits = [f"E{patient},{owner},{stays}" for patient, owner in owners.items()]
     (root / "encounters" / "a.csv").write_text("\r\n".join([columns, *visits]) + "\r\n", encoding="gb18030")
     notes = [
         {"note_id": note, "patient_id": patient, "encounter_id": f"E{patient}", "note_type": "日常病程记录",

@@ -20,6 +20,7 @@ from tests.chaos.erasure_lake import (
     ERASED,
     GONE,
     KEPT,
+    MERGED,
     NOTES,
     OTHERS,
     SHARED,
@@ -103,7 +104,10 @@ def erased(filled: Path, tmp_path_factory: pytest.TempPathFactory, key_file: str
 def _assert_gone(lake: Lake, before: Lake, key_file: str) -> None:
     """No byte of the erased person, everything of the others."""
     own_notes = [name for name, (patient, _) in NOTES.items() if patient == ERASED]
-    keys = [key_of(key_file, "patient", ERASED), key_of(key_file, "encounter", f"E{ERASED}")]
+    keys = [
+        *(key_of(key_file, "patient", name) for name in (ERASED, MERGED)),
+        key_of(key_file, "encounter", f"E{ERASED}"),
+    ]
     keys += [key_of(key_file, "note", name) for name in own_notes]
     keys += [segment for segment, text in segments_of(before).items() if SHARED not in text and _is_own(text)]
     holders = {
@@ -162,6 +166,7 @@ def test_the_certificate_says_what_went_and_hangs_on_the_audit_chain(erased: Pat
     told = _certificate(lake)
     assert (told["reason"], told["requested_by"], told["n_persons"]) == ("PIPL-47-3", "dpo.chen", 1)
     assert told["tables"]["phi.notes"]["rows_removed"] == 2
+    assert told["tables"]["phi.patient_merges"]["rows_removed"] == 1
     assert told["tables"]["release.notes"]["rows_removed"] == 2
     assert told["tables"]["phi.notes"]["version_after"] > told["tables"]["phi.notes"]["version_before"]
     assert told["tables"]["phi.notes"]["files_removed"]
@@ -186,6 +191,8 @@ def test_ingest_does_not_bring_the_person_back(erased: Path, filled: Path, key_f
     arguments = [*_settings(erased / "lake", key_file), "--source", str(filled / "source"), "--force"]
     assert run("ingest", arguments) == 0
     assert _keys(lake, schemas.PATIENTS, "source_patient_id") == set(OTHERS)
+    assert _keys(lake, schemas.ENCOUNTERS, "source_encounter_id") == {f"E{patient}" for patient in OTHERS}
+    assert lake.read(schemas.PATIENT_MERGES).num_rows == 0, "nor under the id that was merged"
     assert lake.read(schemas.NOTES).num_rows == lake.read(schemas.GOLD).num_rows == 2
     assert _erase(erased / "lake", key_file, erased) == 0
     assert _certificate(lake)["n_persons"] == 1, "asked again, there is nobody to erase"
