@@ -18,7 +18,7 @@ from typing import Any
 from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT, OTHER_GROUP
 from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.lake.claim_store import LedgerState
-from ppsehr_spark.lake.statistics_plan import plan_files
+from ppsehr_spark.lake.statistics_plan import load_public_lists, plan_files
 from ppsehr_spark.privacy.book import Entry
 from ppsehr_spark.privacy.catalogue import (
     CATALOGUE_FILE,
@@ -222,8 +222,10 @@ def _labels(row: Row) -> list[str]:
 
 
 def _read_public_words(files: Mapping[str, str]) -> set[str]:
-    """Fields of the code lists, ids of the categories and strings of the catalogue."""
+    """Fields of the code lists and what is listed from them, ids of the categories and strings of the catalogue."""
     words = {OTHER_DEPARTMENT, OTHER_CHAPTER, OTHER_GROUP, QUANTILE, MONTH, "rank", "category", "tier", "-", ""}
+    for values in load_public_lists(files).values.values():
+        words.update(values)
     for path, text in files.items():
         if path.startswith("codelists/"):
             words.update(field.strip() for line in text.splitlines() for field in line.split("\t"))
