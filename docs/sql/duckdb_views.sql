@@ -141,7 +141,8 @@ JOIN (
 
 CREATE OR REPLACE VIEW protected.statistic_cells AS
 SELECT s.query, s.cell, s.kind, s.title, array_to_string([concat(k.name, '=', k.value) for k in s.group_keys], ', ') AS cell_label,
-  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value, CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
   CASE WHEN s.is_suppressed THEN NULL ELSE s.high END AS high, s.unit, s.is_suppressed, s.mechanism, s.rho, l.event,
   s.grant_id, s.run_id, s.table_versions
 FROM protected.dp_statistics s

@@ -491,7 +491,7 @@ CREATE TABLE IF NOT EXISTS protected.dp_statistics (
   `low` DOUBLE COMMENT 'lower end of the 95% interval that the noise alone gives',
   `high` DOUBLE COMMENT 'upper end of the 95% interval that the noise alone gives',
   `unit` STRING COMMENT 'unit of the value',
-  `mechanism` STRING COMMENT 'what drew the noise: discrete Gaussian, exponential mechanism, noisy top-k, key threshold',
+  `mechanism` STRING COMMENT 'what drew the noise: discrete Gaussian, exponential mechanism, top-k, key threshold',
   `rho` DOUBLE COMMENT 'zCDP cost of the whole release',
   `grant_id` STRING COMMENT 'reservation in the ledger that paid',
   `is_suppressed` BOOLEAN COMMENT 'the noise drowns the cell; show nothing but that',
@@ -582,7 +582,7 @@ CREATE TABLE IF NOT EXISTS release.dp_statistics (
   `low` DOUBLE COMMENT 'lower end of the 95% interval that the noise alone gives',
   `high` DOUBLE COMMENT 'upper end of the 95% interval that the noise alone gives',
   `unit` STRING COMMENT 'unit of the value',
-  `mechanism` STRING COMMENT 'what drew the noise: discrete Gaussian, exponential mechanism, noisy top-k, key threshold',
+  `mechanism` STRING COMMENT 'what drew the noise: discrete Gaussian, exponential mechanism, top-k, key threshold',
   `rho` DOUBLE COMMENT 'zCDP cost of the whole release',
   `grant_id` STRING COMMENT 'reservation in the ledger that paid',
   `is_suppressed` BOOLEAN COMMENT 'the noise drowns the cell; show nothing but that'

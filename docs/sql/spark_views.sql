@@ -141,7 +141,8 @@ JOIN (
 
 CREATE OR REPLACE VIEW protected.statistic_cells COMMENT 'newest answers as people read them: interval, price, and no figures where noise drowns | 现行统计（可读）' AS
 SELECT s.query, s.cell, s.kind, s.title, array_join(transform(s.group_keys, k -> concat(k.name, '=', k.value)), ', ') AS cell_label,
-  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value, CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
   CASE WHEN s.is_suppressed THEN NULL ELSE s.high END AS high, s.unit, s.is_suppressed, s.mechanism, s.rho, l.event,
   s.grant_id, s.run_id, s.table_versions
 FROM protected.dp_statistics s

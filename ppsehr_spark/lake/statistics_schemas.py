@@ -29,7 +29,7 @@ _STATISTIC_COLUMNS = [
     _column(
         "mechanism",
         pa.string(),
-        "what drew the noise: discrete Gaussian, exponential mechanism, noisy top-k, key threshold",
+        "what drew the noise: discrete Gaussian, exponential mechanism, top-k, key threshold",
     ),
     _column("rho", pa.float64(), "zCDP cost of the whole release"),
     _column("grant_id", pa.string(), "reservation in the ledger that paid"),
