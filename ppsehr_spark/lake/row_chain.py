@@ -25,7 +25,7 @@ from deltalake import DeltaTable
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake.fenced_commits import Fence, commit_fenced
 from ppsehr_spark.lake.schemas import TableSpec
-from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.tables import Lake, stream_snapshot
 
 #: The hash that the first row names as its predecessor.
 GENESIS_HASH = "0" * 64
@@ -65,13 +65,21 @@ class ChainReport:
         return self.broken_at is None
 
 
-def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row | None], *, code: str) -> Row | None:
+def append_row(
+    lake: Lake,
+    spec: TableSpec,
+    decide: Callable[[DeltaTable], Row | None],
+    *,
+    code: str,
+    find_last: Callable[[DeltaTable], str | None] | None = None,
+) -> Row | None:
     """Append one row to the chain of a table; safe under any number of writing processes.
 
     Args:
         decide: given a snapshot, the row without its chain columns, ``None`` for nothing to add, or an exception that
             refuses. It is asked again on the newer snapshot whenever another writer was first.
         code: error code for a table whose last row has gone.
+        find_last: hash of the snapshot's last row, for a caller that has read it anyway; called after ``decide``.
 
     Returns:
         The row as it stands in the table, ``None`` when there was nothing to add.
@@ -84,11 +92,12 @@ def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row |
 
     def attempt(fence: Fence) -> Row | None:
         nonlocal lost
-        if lost is not None and _hash_at(lake, spec, fence.table, lost["sequence"]) == lost["row_hash"]:
+        if lost is not None and _hash_at(spec, fence.table, lost["sequence"]) == lost["row_hash"]:
             return lost  # the commit landed although its answer was lost
         content = decide(fence.table)
         if content is not None:
-            lost = _link(lake, spec, fence, content, code)
+            previous_hash = find_last(fence.table) if find_last else _last_hash(spec, fence)
+            lost = _link(spec, fence, content, previous_hash, code)
             fence.append(pa.Table.from_pylist([dict(lost)], schema=spec.schema))
         return lost if content is not None else None
 
@@ -123,10 +132,10 @@ def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) 
     return ChainReport(n_rows, head, *((committed + 1, "STRAY") if n_seen != n_rows else (None, "")))
 
 
-def find_break(spec: TableSpec, rows: Sequence[Row], *, last: int) -> ChainReport:
-    """Check all rows of a table, given in order, that must end with sequence ``last``."""
-    head, broken_at, reason = _walk(spec, rows, None, last, {})
-    if broken_at is None and len(rows) != last:
+def find_break(spec: TableSpec, rows: Sequence[Row], *, last: int, after: Anchor | None = None) -> ChainReport:
+    """Check the rows that follow ``after`` (all rows of a table by default), in order, up to sequence ``last``."""
+    head, broken_at, reason = _walk(spec, rows, after, last, {})
+    if broken_at is None and len(rows) != last - (after.sequence if after else 0):
         broken_at, reason = last + 1, "STRAY"
     return ChainReport(len(rows), head, broken_at, reason)
 
@@ -161,22 +170,24 @@ def _walk(
     return (head, None, "") if reached == last else (head, reached + 1, "MISSING")
 
 
-def _link(lake: Lake, spec: TableSpec, fence: Fence, content: Row, code: str) -> Row:
+def _link(spec: TableSpec, fence: Fence, content: Row, previous_hash: str | None, code: str) -> Row:
     """The row that follows the last one of this snapshot; its number is that of its commit."""
-    last = fence.sequence - 1
-    previous_hash = _hash_at(lake, spec, fence.table, last) if last else GENESIS_HASH
     if previous_hash is None:
         hint = "the last row of the table has gone; verify the table before anything else"
-        raise QualityGateError(code, table=spec.full_name, sequence=last, hint=hint)
+        raise QualityGateError(code, table=spec.full_name, sequence=fence.sequence - 1, hint=hint)
     row = {"sequence": fence.sequence, "at": datetime.now(UTC), **content, "previous_hash": previous_hash}
     return {**row, "row_hash": hash_chained(spec, row)}
 
 
-def _hash_at(lake: Lake, spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:
+def _last_hash(spec: TableSpec, fence: Fence) -> str | None:
+    last = fence.sequence - 1
+    return _hash_at(spec, fence.table, last) if last else GENESIS_HASH
+
+
+def _hash_at(spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:
     """``row_hash`` of one row of this snapshot; file statistics on ``sequence`` make it a read of one file."""
-    where = f"sequence = {sequence}"
-    hashes = lake.read(spec, ["row_hash"], where, version=table.version())["row_hash"].to_pylist()
-    return str(hashes[0]) if len(hashes) == 1 else None
+    rows = stream_snapshot(table, spec, ["row_hash"], f"sequence = {sequence}").read_all()
+    return str(rows["row_hash"][0].as_py()) if rows.num_rows == 1 else None
 
 
 def _has_rows_from(lake: Lake, spec: TableSpec, version: int, sequence: int) -> bool:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from ppsehr_spark.errors import BudgetRefusedError, QualityGateError, UsageError
 from ppsehr_spark.privacy.accounting import compute_epsilon
-from ppsehr_spark.privacy.book import COMMIT, RELEASE, RESERVE, Book, Entry, read_book
+from ppsehr_spark.privacy.book import COMMIT, RELEASE, RESERVE, Book, Entry
 from ppsehr_spark.privacy.events import Composed, Event, decode_event, encode_event
 from ppsehr_spark.privacy.grants import Grant, Query, mint_grant, redeem_grant, require_minted
 from ppsehr_spark.privacy.policy import Cap, Policy, encode_policy
@@ -35,8 +36,11 @@ class Store(Protocol):
     def entries(self) -> Sequence[Entry]:
         """All rows, in order."""
 
-    def extend(self, kind: str, decide: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
-        """Append what ``decide`` returns for exactly the rows it was given; ask again when another was first."""
+    def book(self) -> Book:
+        """What all rows together mean."""
+
+    def extend(self, kind: str, decide: Callable[[Book], Entry | None]) -> Entry | None:
+        """Append what ``decide`` returns for exactly the book it was given; ask again when another was first."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,7 @@ class Ledger:
         grant_id = secrets.token_hex(16)
         finished: list[Entry] = []
 
-        def decide(entries: Sequence[Entry]) -> Entry | None:
-            book = read_book(entries)
+        def decide(book: Book) -> Entry | None:
             done = book.finished.get((query.run_id, query.name))
             finished[:] = [done] if done else []
             return None if done else self._admit(book, _new_entry(query, grant_id, self.policy))
@@ -109,8 +112,7 @@ class Ledger:
         text = _encode_value(value)
         finished: list[Entry] = []
 
-        def decide(entries: Sequence[Entry]) -> Entry | None:
-            book = read_book(entries)
+        def decide(book: Book) -> Entry | None:
             done = book.finished.get((grant.query.run_id, grant.query.name))
             finished[:] = [done] if done else []
             return None if done else self._conclude(book, grant, kind=COMMIT, released=text)
@@ -125,9 +127,7 @@ class Ledger:
             UsageError: ``GRANT_REDEEMED``.
         """
         redeem_grant(grant)  # from here on nothing can be drawn under it
-        self.store.extend(
-            RELEASE, lambda entries: self._conclude(read_book(entries), grant, kind=RELEASE, released=None)
-        )
+        self.store.extend(RELEASE, lambda book: self._conclude(book, grant, kind=RELEASE, released=None))
 
     def require_room(self, queries: Sequence[Query]) -> None:
         """Refuse now what could not all be admitted one after the other, finished questions aside.
@@ -141,7 +141,7 @@ class Ledger:
         Raises:
             BudgetRefusedError: as ``reserve`` would for all of them in one.
         """
-        book = read_book(self.store.entries())
+        book = self.store.book()
         asked = [query for query in queries if (query.run_id, query.name) not in book.finished]
         if asked:
             together = replace(asked[0], event=Composed(tuple(query.event for query in asked)))
@@ -149,8 +149,8 @@ class Ledger:
 
     def balances(self) -> list[Balance]:
         """What is spent and left under every cap."""
-        book = read_book(self.store.entries())
-        return [Balance(cap, len(book.events_under(cap)), book.epsilon_under(cap)) for cap in self.policy.caps]
+        book = self.store.book()
+        return [Balance(cap, book.counts_under(cap).total(), book.epsilon_under(cap)) for cap in self.policy.caps]
 
     def _admit(self, book: Book, entry: Entry) -> Entry:
         """The reservation row with the stated figure after it, or the refusal."""
@@ -165,8 +165,9 @@ class Ledger:
         reservation = book.spent.get(grant.grant_id)
         if reservation is None or grant.grant_id in book.committed:
             raise QualityGateError("PRIVACY_LEDGER", reason="NOT_RESERVED", hint="run scripts/verify_ledger.py")
-        left = [e for key, e in book.spent.items() if kind == COMMIT or key != grant.grant_id]
-        epsilon = compute_epsilon([_event_of(e) for e in left], delta=self.policy.total.delta)
+        given_back = [_event_of(reservation)] if kind == RELEASE else []
+        left = book.counts_under(self.policy.caps[0]) - Counter(given_back)
+        epsilon = compute_epsilon(left, delta=self.policy.total.delta)
         return replace(
             reservation,
             kind=kind,
