@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -71,18 +70,17 @@ def read_prefix(table: DeltaTable, known: Prefix) -> Prefix:
         raise break_off(last + 1, "TRUNCATED")
     start = known if _still_holds(known, table.version(), last, files) else Prefix(read_at=time.monotonic())
     where = f"sequence > {start.last}" if start.head else ""
-    rows = stream_snapshot(table, PRIVACY_LEDGER, where=where).read_all().to_pylist()
-    rows.sort(key=lambda row: int(row["sequence"]))
+    rows = stream_snapshot(table, PRIVACY_LEDGER, where=where).read_all().sort_by("sequence")
     report = find_break(PRIVACY_LEDGER, rows, last=last, after=start.head)
     if not report.is_whole or n_rows != last:
         raise break_off(report.broken_at or last + 1, report.reason or "STRAY")
-    book = start.book.follow(to_entry(row) for row in rows)
+    book = start.book.follow(to_entries(rows))
     return Prefix(table.version(), report.head, files, book, start.read_at)
 
 
-def to_entry(row: Mapping[str, Any]) -> Entry:
-    """The ledger entry of a row."""
-    return Entry(**{name: row[name] for name in _FIELDS})
+def to_entries(rows: pa.Table) -> Iterator[Entry]:
+    """The ledger entries of rows, in their order."""
+    return (Entry(*row) for row in zip(*(rows[name].to_pylist() for name in _FIELDS), strict=True))
 
 
 def break_off(row: int, reason: str) -> QualityGateError:

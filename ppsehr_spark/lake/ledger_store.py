@@ -20,7 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake.crash_points import crash_point
-from ppsehr_spark.lake.ledger_prefix import Prefix, break_off, read_prefix, to_entry
+from ppsehr_spark.lake.ledger_prefix import Prefix, break_off, read_prefix, to_entries
 from ppsehr_spark.lake.row_chain import append_row
 from ppsehr_spark.lake.schemas import PRIVACY_LEDGER
 from ppsehr_spark.lake.table_care import checkpoint_table, compact_table
@@ -30,8 +30,9 @@ from ppsehr_spark.privacy.book import Book, Entry
 from ppsehr_spark.privacy.ledger import Ledger
 from ppsehr_spark.privacy.policy import Policy
 
-#: Rows between two compactions: what a fresh process reads is few files, whatever the number of commits.
-COMPACT_EVERY = 64
+#: Rows between two checkpoints, and between two compactions: what is opened is few log entries and few files, whatever
+#: the number of commits.
+CHECKPOINT_EVERY, COMPACT_EVERY = 16, 64
 _COMPACT_BYTES = 512 << 10
 
 
@@ -61,11 +62,10 @@ class LedgerStore:
 
     def extend(self, kind: str, decide: Callable[[Book], Entry | None]) -> Entry | None:
         """Append what ``decide`` returns for exactly the book it was given; asked again when another was first."""
-
-        last_hash = ""
+        last_hash, entry = "", None
 
         def propose(table: DeltaTable) -> Mapping[str, Any] | None:
-            nonlocal last_hash
+            nonlocal last_hash, entry
             prefix = self._read(table)
             last_hash, entry = prefix.last_hash, decide(prefix.book)
             crash_point(f"ledger.before_{kind}")
@@ -76,9 +76,9 @@ class LedgerStore:
                 self.lake, PRIVACY_LEDGER, propose, code="PRIVACY_LEDGER", find_last=lambda _table: last_hash
             )
             crash_point(f"ledger.after_{kind}")
-            if row is not None and row["sequence"] % COMPACT_EVERY == 0:
-                _tidy(self.lake)
-        return None if row is None else to_entry(row)
+            if row is not None and row["sequence"] % CHECKPOINT_EVERY == 0:
+                _tidy(self.lake, is_compacted=row["sequence"] % COMPACT_EVERY == 0)
+        return entry
 
     def _read(self, table: DeltaTable) -> Prefix:
         """The verified rows of this snapshot; a ledger that has lost versions this process knew is refused."""
@@ -98,14 +98,14 @@ def open_ledger(lake: Lake, policy: Policy) -> Ledger:
 
 def read_entries(lake: Lake) -> list[Entry]:
     """All rows in order, whatever state their chain is in; for verification only."""
-    rows = sorted(lake.read(PRIVACY_LEDGER).to_pylist(), key=lambda row: int(row["sequence"]))
-    return [to_entry(row) for row in rows]
+    return list(to_entries(lake.read(PRIVACY_LEDGER).sort_by("sequence")))
 
 
-def _tidy(lake: Lake) -> None:
+def _tidy(lake: Lake, *, is_compacted: bool) -> None:
     """Write the small files of the last commits together; the row stands whether or not this succeeds."""
     try:
-        compact_table(lake, PRIVACY_LEDGER, target_bytes=_COMPACT_BYTES)
+        if is_compacted:
+            compact_table(lake, PRIVACY_LEDGER, target_bytes=_COMPACT_BYTES)
         checkpoint_table(lake, PRIVACY_LEDGER)
     except (InfrastructureError, DeltaError, OSError):
         return  # the next one tidies for both

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -31,6 +31,9 @@ from ppsehr_spark.lake.tables import Lake, stream_snapshot
 GENESIS_HASH = "0" * 64
 
 _ROWS_PER_WINDOW = 10_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Row = Mapping[str, Any]
 
@@ -63,6 +66,15 @@ class ChainReport:
     def is_whole(self) -> bool:
         """True when every row hangs on the one before it."""
         return self.broken_at is None
+
+
+class _Link(NamedTuple):
+    """What the chain is about in one row; ``computed`` is the hash of what the row says now."""
+
+    sequence: int
+    previous_hash: str
+    row_hash: str
+    computed: str
 
 
 def append_row(
@@ -120,54 +132,92 @@ def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) 
     n_seen = 0
     for first in range(1, committed + 1, _ROWS_PER_WINDOW):
         last = min(first + _ROWS_PER_WINDOW - 1, committed)
-        rows = lake.read(spec, where=f"sequence BETWEEN {first} AND {last}", version=version).to_pylist()
-        head, broken_at, reason = _walk(spec, sorted(rows, key=lambda row: row["sequence"]), head, last, expected)
+        rows = lake.read(spec, where=f"sequence BETWEEN {first} AND {last}", version=version)
+        head, broken_at, reason = _walk(_link_rows(spec, rows), head, last, expected)
         if broken_at is not None:
             is_cut = reason == "MISSING" and not _has_rows_from(lake, spec, version, broken_at)
             return ChainReport(n_rows, head, broken_at, "TRUNCATED" if is_cut else reason)
-        n_seen += len(rows)
+        n_seen += rows.num_rows
     unmet = min((sequence for sequence in expected if sequence > committed), default=None)
     if unmet is not None:
         return ChainReport(n_rows, head, unmet, "ANCHOR")
     return ChainReport(n_rows, head, *((committed + 1, "STRAY") if n_seen != n_rows else (None, "")))
 
 
-def find_break(spec: TableSpec, rows: Sequence[Row], *, last: int, after: Anchor | None = None) -> ChainReport:
-    """Check the rows that follow ``after`` (all rows of a table by default), in order, up to sequence ``last``."""
-    head, broken_at, reason = _walk(spec, rows, after, last, {})
-    if broken_at is None and len(rows) != last - (after.sequence if after else 0):
+def find_break(spec: TableSpec, rows: pa.Table, *, last: int, after: Anchor | None = None) -> ChainReport:
+    """Check the rows that follow ``after`` (all rows of a table by default), up to sequence ``last``."""
+    head, broken_at, reason = _walk(_link_rows(spec, rows), after, last, {})
+    if broken_at is None and rows.num_rows != last - (after.sequence if after else 0):
         broken_at, reason = last + 1, "STRAY"
-    return ChainReport(len(rows), head, broken_at, reason)
+    return ChainReport(rows.num_rows, head, broken_at, reason)
 
 
 def hash_chained(spec: TableSpec, row: Row) -> str:
     """SHA-256 (hex) over every column but ``row_hash``, as canonical JSON; times in microseconds since 1970 UTC."""
     names = [name for name in spec.schema.names if name != "row_hash"]
     values = [_microseconds(row[name]) if name == "at" else row[name] for name in names]
-    return hashlib.sha256(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(values).encode()).hexdigest()
+
+
+def hash_rows(spec: TableSpec, rows: pa.Table) -> list[str]:
+    """``hash_chained`` of every row, column by column: many times faster, and the same to the last digit."""
+    columns = [_encode_column(rows[name]) for name in spec.schema.names if name != "row_hash"]
+    return [hashlib.sha256(f"[{','.join(row)}]".encode()).hexdigest() for row in zip(*columns, strict=True)]
+
+
+def _encode_column(column: pa.ChunkedArray) -> list[str]:
+    """JSON of every value, as ``hash_chained`` writes it inside a row."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    values = column.to_pylist()
+    if pa.types.is_integer(column.type):
+        return ["null" if value is None else str(value) for value in values]
+    return [_encode_value(value) for value in values] if pa.types.is_floating(column.type) else _encode_often(values)
+
+
+def _encode_often(values: Sequence[Any]) -> list[str]:
+    """JSON of values of which many are equal: scopes, caps, events."""
+    known: dict[Any, str] = {value: _ENCODER.encode(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _encode_value(value: Any) -> str:
+    return _ENCODER.encode(value)
+
+
+def _link_rows(spec: TableSpec, rows: pa.Table) -> list[_Link]:
+    ordered = rows.sort_by("sequence")
+    stated = (ordered[name].to_pylist() for name in ("sequence", "previous_hash", "row_hash"))
+    return [_Link(*row) for row in zip(*stated, hash_rows(spec, ordered), strict=True)]
 
 
 def _walk(
-    spec: TableSpec, rows: Sequence[Row], head: Anchor | None, last: int, expected: Mapping[int, str]
+    links: Sequence[_Link], head: Anchor | None, last: int, expected: Mapping[int, str]
 ) -> tuple[Anchor | None, int | None, str]:
     """Check one window that must end with sequence ``last``; (new head, first broken sequence, reason)."""
-    doubled = {row["sequence"] for row, following in pairwise(rows) if row["sequence"] == following["sequence"]}
-    for row in rows:
-        wanted = head.sequence + 1 if head else 1
-        previous_hash = head.row_hash if head else GENESIS_HASH
-        if row["sequence"] != wanted:
-            return head, wanted, "MISSING"
-        if wanted in doubled:
-            return head, wanted, "DUPLICATE"
-        if hash_chained(spec, row) != row["row_hash"]:
-            return head, wanted, "CHANGED"
-        if row["previous_hash"] != previous_hash:
-            return head, wanted, "UNLINKED"
-        if expected.get(wanted, row["row_hash"]) != row["row_hash"]:
-            return head, wanted, "ANCHOR"
-        head = Anchor(wanted, row["row_hash"])
-    reached = head.sequence if head else 0
-    return (head, None, "") if reached == last else (head, reached + 1, "MISSING")
+    doubled = {link.sequence for link, following in pairwise(links) if link.sequence == following.sequence}
+    wanted, previous_hash = (head.sequence, head.row_hash) if head else (0, GENESIS_HASH)
+    reached = head
+    for link in links:
+        wanted += 1
+        reason = _find_flaw(link, wanted, previous_hash, is_doubled=wanted in doubled)
+        if not reason and expected.get(wanted, link.row_hash) != link.row_hash:
+            reason = "ANCHOR"
+        if reason:
+            return reached, wanted, reason
+        previous_hash = link.row_hash
+        reached = Anchor(wanted, link.row_hash)
+    return (reached, None, "") if wanted == last else (reached, wanted + 1, "MISSING")
+
+
+def _find_flaw(link: _Link, wanted: int, previous_hash: str, *, is_doubled: bool) -> str:
+    if link.sequence != wanted:
+        return "MISSING"
+    if is_doubled:
+        return "DUPLICATE"
+    if link.computed != link.row_hash:
+        return "CHANGED"
+    return "" if link.previous_hash == previous_hash else "UNLINKED"
 
 
 def _link(spec: TableSpec, fence: Fence, content: Row, previous_hash: str | None, code: str) -> Row:
@@ -195,4 +245,4 @@ def _has_rows_from(lake: Lake, spec: TableSpec, version: int, sequence: int) -> 
 
 
 def _microseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND

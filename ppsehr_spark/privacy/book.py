@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -61,7 +62,7 @@ class Entry:
     @property
     def scope(self) -> Scope:
         """Whose caps it counts against."""
-        return Scope(self.dataset, self.purpose, self.user)
+        return _scope(self.dataset, self.purpose, self.user)
 
     @property
     def request(self) -> tuple[object, ...]:
@@ -147,6 +148,11 @@ def counts_under(tally: Tally, cap: Cap) -> Counter[Event]:
         if cap.covers(scope):
             counts[decode_event(event)] += n_times
     return counts
+
+
+@lru_cache(maxsize=4096)
+def _scope(dataset: str, purpose: str, user: str) -> Scope:
+    return Scope(dataset, purpose, user)
 
 
 def count_row(tally: Counter[tuple[Scope, str]], entry: Entry) -> None:
