@@ -21,9 +21,10 @@ from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
-_ATTEMPTS = 40
+_ATTEMPTS = 100
 _FIRST_BACKOFF_S = 0.02
-_LONGEST_BACKOFF_S = 1.0
+#: Short, so that who has lost often asks as often as who has just come; in all, half a minute.
+_LONGEST_BACKOFF_S = 0.5
 
 Outcome = TypeVar("Outcome")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
@@ -71,6 +72,7 @@ class LedgerStore:
             crash_point(f"ledger.before_{kind}")
             return None if entry is None else dataclasses.asdict(entry)
 
+        self._prepare()
         with take_turn(self.lake, PRIVACY_LEDGER):
             row = append_row(
                 self.lake, PRIVACY_LEDGER, propose, code="PRIVACY_LEDGER", find_last=lambda _table: last_hash
@@ -79,6 +81,12 @@ class LedgerStore:
             if row is not None and row["sequence"] % CHECKPOINT_EVERY == 0:
                 _tidy(self.lake, is_compacted=row["sequence"] % COMPACT_EVERY == 0)
         return entry
+
+    def _prepare(self) -> None:
+        """Do what only a first call takes long for before others wait: all rows, and Arrow's import of pandas."""
+        if self._memory.prefix.head is None:
+            self.book()
+            pa.array([0])
 
     def _read(self, table: DeltaTable) -> Prefix:
         """The verified rows of this snapshot; a ledger that has lost versions this process knew is refused."""

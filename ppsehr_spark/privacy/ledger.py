@@ -83,6 +83,7 @@ class Ledger:
             UsageError: ``QUERY_CHANGED`` when the name was finished with other parameters.
             QualityGateError: ``PRIVACY_LEDGER`` when the rows are not a possible ledger.
         """
+        compute_epsilon([query.event], delta=self.policy.total.delta)  # imports the accountant before others wait
         grant_id = secrets.token_hex(16)
         finished: list[Entry] = []
 
