@@ -155,9 +155,8 @@ def hammer(
                 workers.append(start())
                 n_killed += 1
         took = time.monotonic() - began
-        Path(folder, "stop").touch()
         for worker in workers:
-            worker.wait(timeout=60)
+            _kill(worker)
         return _judge(lake, Hammered(took, n_killed=n_killed, n_affordable=n_affordable), Path(folder))
 
 
@@ -278,7 +277,7 @@ def _query(run_id: str, name: str) -> Query:
 
 
 def _hammer_on(lake: Lake, epsilon: float, said: Path, has_turns: bool) -> None:
-    """One process: reserve, draw, commit or give back, until it is told to stop or killed."""
+    """One process: reserve, draw, commit or give back, until it is killed."""
     _import_late()
     if not has_turns:
         turns.LONGEST_WAIT_S = 0.0
@@ -300,7 +299,7 @@ def _hammer_on(lake: Lake, epsilon: float, said: Path, has_turns: bool) -> None:
 
         _wait_until((said.parent / "go").exists, 120.0)
         held, number = "", 0
-        while not (said.parent / "stop").exists():
+        while True:
             number, held = number + 1, ""
             grant = step(RESERVE, lambda n=number: ledger.reserve(_query(said.stem, f"q{n}")))
             if not isinstance(grant, Grant):

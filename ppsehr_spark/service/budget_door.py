@@ -28,6 +28,7 @@ from ppsehr_spark.privacy.policy import Cap, Scope, parse_policy
 from ppsehr_spark.privacy.units import ContributionBounds
 from ppsehr_spark.service.arguments import add_settings_arguments, load_chosen_settings, make_parser, run_door
 
+_MAX_NAME_CHARS = 100
 _EXAMPLES = """  ppsehr budget show --lake .state/lake
   ppsehr budget reserve --lake .state/lake --name 手工评估 --dataset encounters --purpose evaluation --by dr.lin \\
       --event ZeroConcentrated:rho=0.01 --dry-run
@@ -183,6 +184,8 @@ def _ledger(options: argparse.Namespace) -> Ledger:
 
 
 def _outside_query(options: argparse.Namespace) -> Query:
+    if max(map(len, (options.name, options.dataset, options.purpose, options.by))) > _MAX_NAME_CHARS:
+        raise UsageError("NAME_TOO_LONG", hint=f"names in the ledger have at most {_MAX_NAME_CHARS} characters")
     events = tuple(parse_event(text) for text in options.event)
     scope = Scope(options.dataset, options.purpose, options.by)
     bounds = ContributionBounds(options.max_cells, options.max_per_cell)
