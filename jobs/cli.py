@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
     "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
     "dp": ("jobs.pipeline:dp", "plan: what the DP statistics would cost and show; run: release them"),
+    "budget": ("ppsehr_spark.service.budget_door:main", "the privacy budget: show, reserve, release, ledger, verify"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -50,6 +51,7 @@ _EXAMPLES = """examples:
   ppsehr maintain --lake .state/lake --dry-run
   ppsehr erase --lake .state/lake --patients persons.txt --reason PIPL-47-3 --requested-by dpo.chen
   ppsehr dp plan --lake .state/lake
+  ppsehr budget show --lake .state/lake
   ppsehr conf check
 every subcommand has its own --help"""
 

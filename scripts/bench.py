@@ -1,6 +1,7 @@
 """Measures annotation: how well (``annotate``), how fast (``speed``), what Qwen adds and costs (``lift``, ``tokens``),
 what is lost because it is not shown everything (``loss``), how much the changes of a night touch (``refresh``), what
-the stages take at size (``scale``), and what the annotate job costs beside its engine (``dispatch``).
+the stages take at size (``scale``), what the annotate job costs beside its engine (``dispatch``), and what the
+privacy ledger holds out (``ledger``).
 
 Knows: the command line. Must not know: corpora, peers, figures. Needs the product's environment; the peers have one of
 their own, made by ``bench.py peers``. Figures and how to read them: ``docs/annotation-quality.md`` and
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_dispatch
+import bench_ledger
 import bench_lift
 import bench_loss
 import bench_refresh
@@ -51,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     bench_refresh.add_arguments(commands.add_parser("refresh", help="work of a 1%% change beside the first run"))
     bench_scale.add_arguments(commands.add_parser("scale", help="millions of notes through the Spark stages"))
     bench_dispatch.add_arguments(commands.add_parser("dispatch", help="pace of the annotate job beside a bare engine"))
+    bench_ledger.add_arguments(
+        commands.add_parser("ledger", help="admission beside 10,000 entries; 8 processes, killed")
+    )
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")
     peers.set_defaults(run=lambda options: make_environment(options.peer_python))

@@ -19,6 +19,7 @@ from ppsehr_spark.errors import UsageError
 from ppsehr_spark.lake.row_chain import GENESIS_HASH, Anchor, ChainReport, append_row, hash_chained, verify_rows
 from ppsehr_spark.lake.schemas import AUDIT_LOG
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.turns import take_turn
 
 __all__ = ["GENESIS_HASH", "Anchor", "ChainReport", "append_entry", "hash_row", "verify_chain"]
 
@@ -42,7 +43,8 @@ def append_entry(
         InfrastructureError: ``COMMIT_CONTENTION`` when other writers win every attempt.
     """
     entry = {"actor": actor, "action": action, "target": target, "run_id": run_id, "details": _encode_details(details)}
-    row = append_row(lake, AUDIT_LOG, lambda _snapshot: entry, code="AUDIT_CHAIN")
+    with take_turn(lake, AUDIT_LOG):
+        row = append_row(lake, AUDIT_LOG, lambda _snapshot: entry, code="AUDIT_CHAIN")
     assert row is not None, "an entry is always proposed"
     return Anchor(row["sequence"], row["row_hash"])
 

@@ -21,9 +21,9 @@ from ppsehr_spark.errors import InfrastructureError
 from ppsehr_spark.lake.table_spec import TableSpec
 from ppsehr_spark.lake.tables import Lake
 
-_ATTEMPTS = 40
+_ATTEMPTS = 100
 _FIRST_BACKOFF_S = 0.02
-_LONGEST_BACKOFF_S = 1.0
+_LONGEST_BACKOFF_S = 0.5
 
 Outcome = TypeVar("Outcome")
 
@@ -67,8 +67,12 @@ def commit_fenced(lake: Lake, spec: TableSpec, attempt: Callable[[Fence], Outcom
         try:
             return attempt(Fence(table, sequence, spec.full_name))
         except CommitFailedError:
-            longest = min(_FIRST_BACKOFF_S * 2**number, _LONGEST_BACKOFF_S)
-            time.sleep(random.uniform(0.1, 1.0) * longest)
+            time.sleep(random.uniform(0.1, 1.0) * _longest_pause(number))
         except (DeltaError, OSError) as error:
             raise InfrastructureError("COMMIT_FAILED", table=spec.full_name, error=type(error).__name__) from None
     raise InfrastructureError("COMMIT_CONTENTION", table=spec.full_name, attempts=_ATTEMPTS)
+
+
+def _longest_pause(number: int) -> float:
+    """Seconds: long for those who have lost a few times, and shorter again for those who have lost most often."""
+    return min(_FIRST_BACKOFF_S * 2 ** min(number, 10), _LONGEST_BACKOFF_S / max(1, number - 4))

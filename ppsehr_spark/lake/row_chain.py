@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -25,12 +25,15 @@ from deltalake import DeltaTable
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake.fenced_commits import Fence, commit_fenced
 from ppsehr_spark.lake.schemas import TableSpec
-from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.tables import Lake, stream_snapshot
 
 #: The hash that the first row names as its predecessor.
 GENESIS_HASH = "0" * 64
 
 _ROWS_PER_WINDOW = 10_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Row = Mapping[str, Any]
 
@@ -65,13 +68,30 @@ class ChainReport:
         return self.broken_at is None
 
 
-def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row | None], *, code: str) -> Row | None:
+class _Link(NamedTuple):
+    """What the chain is about in one row; ``computed`` is the hash of what the row says now."""
+
+    sequence: int
+    previous_hash: str
+    row_hash: str
+    computed: str
+
+
+def append_row(
+    lake: Lake,
+    spec: TableSpec,
+    decide: Callable[[DeltaTable], Row | None],
+    *,
+    code: str,
+    find_last: Callable[[DeltaTable], str | None] | None = None,
+) -> Row | None:
     """Append one row to the chain of a table; safe under any number of writing processes.
 
     Args:
         decide: given a snapshot, the row without its chain columns, ``None`` for nothing to add, or an exception that
             refuses. It is asked again on the newer snapshot whenever another writer was first.
         code: error code for a table whose last row has gone.
+        find_last: hash of the snapshot's last row, for a caller that has read it anyway; called after ``decide``.
 
     Returns:
         The row as it stands in the table, ``None`` when there was nothing to add.
@@ -84,11 +104,12 @@ def append_row(lake: Lake, spec: TableSpec, decide: Callable[[DeltaTable], Row |
 
     def attempt(fence: Fence) -> Row | None:
         nonlocal lost
-        if lost is not None and _hash_at(lake, spec, fence.table, lost["sequence"]) == lost["row_hash"]:
+        if lost is not None and _hash_at(spec, fence.table, lost["sequence"]) == lost["row_hash"]:
             return lost  # the commit landed although its answer was lost
         content = decide(fence.table)
         if content is not None:
-            lost = _link(lake, spec, fence, content, code)
+            previous_hash = find_last(fence.table) if find_last else _last_hash(spec, fence)
+            lost = _link(spec, fence, content, previous_hash, code)
             fence.append(pa.Table.from_pylist([dict(lost)], schema=spec.schema))
         return lost if content is not None else None
 
@@ -111,72 +132,112 @@ def verify_rows(lake: Lake, spec: TableSpec, *, anchors: Sequence[Anchor] = ()) 
     n_seen = 0
     for first in range(1, committed + 1, _ROWS_PER_WINDOW):
         last = min(first + _ROWS_PER_WINDOW - 1, committed)
-        rows = lake.read(spec, where=f"sequence BETWEEN {first} AND {last}", version=version).to_pylist()
-        head, broken_at, reason = _walk(spec, sorted(rows, key=lambda row: row["sequence"]), head, last, expected)
+        rows = lake.read(spec, where=f"sequence BETWEEN {first} AND {last}", version=version)
+        head, broken_at, reason = _walk(_link_rows(spec, rows), head, last, expected)
         if broken_at is not None:
             is_cut = reason == "MISSING" and not _has_rows_from(lake, spec, version, broken_at)
             return ChainReport(n_rows, head, broken_at, "TRUNCATED" if is_cut else reason)
-        n_seen += len(rows)
+        n_seen += rows.num_rows
     unmet = min((sequence for sequence in expected if sequence > committed), default=None)
     if unmet is not None:
         return ChainReport(n_rows, head, unmet, "ANCHOR")
     return ChainReport(n_rows, head, *((committed + 1, "STRAY") if n_seen != n_rows else (None, "")))
 
 
-def find_break(spec: TableSpec, rows: Sequence[Row], *, last: int) -> ChainReport:
-    """Check all rows of a table, given in order, that must end with sequence ``last``."""
-    head, broken_at, reason = _walk(spec, rows, None, last, {})
-    if broken_at is None and len(rows) != last:
+def find_break(spec: TableSpec, rows: pa.Table, *, last: int, after: Anchor | None = None) -> ChainReport:
+    """Check the rows that follow ``after`` (all rows of a table by default), up to sequence ``last``."""
+    head, broken_at, reason = _walk(_link_rows(spec, rows), after, last, {})
+    if broken_at is None and rows.num_rows != last - (after.sequence if after else 0):
         broken_at, reason = last + 1, "STRAY"
-    return ChainReport(len(rows), head, broken_at, reason)
+    return ChainReport(rows.num_rows, head, broken_at, reason)
 
 
 def hash_chained(spec: TableSpec, row: Row) -> str:
     """SHA-256 (hex) over every column but ``row_hash``, as canonical JSON; times in microseconds since 1970 UTC."""
     names = [name for name in spec.schema.names if name != "row_hash"]
     values = [_microseconds(row[name]) if name == "at" else row[name] for name in names]
-    return hashlib.sha256(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(values).encode()).hexdigest()
+
+
+def hash_rows(spec: TableSpec, rows: pa.Table) -> list[str]:
+    """``hash_chained`` of every row, column by column: many times faster, and the same to the last digit."""
+    columns = [_encode_column(rows[name]) for name in spec.schema.names if name != "row_hash"]
+    return [hashlib.sha256(f"[{','.join(row)}]".encode()).hexdigest() for row in zip(*columns, strict=True)]
+
+
+def _encode_column(column: pa.ChunkedArray) -> list[str]:
+    """JSON of every value, as ``hash_chained`` writes it inside a row."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    values = column.to_pylist()
+    if pa.types.is_integer(column.type):
+        return ["null" if value is None else str(value) for value in values]
+    return [_encode_value(value) for value in values] if pa.types.is_floating(column.type) else _encode_often(values)
+
+
+def _encode_often(values: Sequence[Any]) -> list[str]:
+    """JSON of values of which many are equal: scopes, caps, events."""
+    known: dict[Any, str] = {value: _ENCODER.encode(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _encode_value(value: Any) -> str:
+    return _ENCODER.encode(value)
+
+
+def _link_rows(spec: TableSpec, rows: pa.Table) -> list[_Link]:
+    ordered = rows.sort_by("sequence")
+    stated = (ordered[name].to_pylist() for name in ("sequence", "previous_hash", "row_hash"))
+    return [_Link(*row) for row in zip(*stated, hash_rows(spec, ordered), strict=True)]
 
 
 def _walk(
-    spec: TableSpec, rows: Sequence[Row], head: Anchor | None, last: int, expected: Mapping[int, str]
+    links: Sequence[_Link], head: Anchor | None, last: int, expected: Mapping[int, str]
 ) -> tuple[Anchor | None, int | None, str]:
     """Check one window that must end with sequence ``last``; (new head, first broken sequence, reason)."""
-    doubled = {row["sequence"] for row, following in pairwise(rows) if row["sequence"] == following["sequence"]}
-    for row in rows:
-        wanted = head.sequence + 1 if head else 1
-        previous_hash = head.row_hash if head else GENESIS_HASH
-        if row["sequence"] != wanted:
-            return head, wanted, "MISSING"
-        if wanted in doubled:
-            return head, wanted, "DUPLICATE"
-        if hash_chained(spec, row) != row["row_hash"]:
-            return head, wanted, "CHANGED"
-        if row["previous_hash"] != previous_hash:
-            return head, wanted, "UNLINKED"
-        if expected.get(wanted, row["row_hash"]) != row["row_hash"]:
-            return head, wanted, "ANCHOR"
-        head = Anchor(wanted, row["row_hash"])
-    reached = head.sequence if head else 0
-    return (head, None, "") if reached == last else (head, reached + 1, "MISSING")
+    doubled = {link.sequence for link, following in pairwise(links) if link.sequence == following.sequence}
+    wanted, previous_hash = (head.sequence, head.row_hash) if head else (0, GENESIS_HASH)
+    reached = head
+    for link in links:
+        wanted += 1
+        reason = _find_flaw(link, wanted, previous_hash, is_doubled=wanted in doubled)
+        if not reason and expected.get(wanted, link.row_hash) != link.row_hash:
+            reason = "ANCHOR"
+        if reason:
+            return reached, wanted, reason
+        previous_hash = link.row_hash
+        reached = Anchor(wanted, link.row_hash)
+    return (reached, None, "") if wanted == last else (reached, wanted + 1, "MISSING")
 
 
-def _link(lake: Lake, spec: TableSpec, fence: Fence, content: Row, code: str) -> Row:
+def _find_flaw(link: _Link, wanted: int, previous_hash: str, *, is_doubled: bool) -> str:
+    if link.sequence != wanted:
+        return "MISSING"
+    if is_doubled:
+        return "DUPLICATE"
+    if link.computed != link.row_hash:
+        return "CHANGED"
+    return "" if link.previous_hash == previous_hash else "UNLINKED"
+
+
+def _link(spec: TableSpec, fence: Fence, content: Row, previous_hash: str | None, code: str) -> Row:
     """The row that follows the last one of this snapshot; its number is that of its commit."""
-    last = fence.sequence - 1
-    previous_hash = _hash_at(lake, spec, fence.table, last) if last else GENESIS_HASH
     if previous_hash is None:
         hint = "the last row of the table has gone; verify the table before anything else"
-        raise QualityGateError(code, table=spec.full_name, sequence=last, hint=hint)
+        raise QualityGateError(code, table=spec.full_name, sequence=fence.sequence - 1, hint=hint)
     row = {"sequence": fence.sequence, "at": datetime.now(UTC), **content, "previous_hash": previous_hash}
     return {**row, "row_hash": hash_chained(spec, row)}
 
 
-def _hash_at(lake: Lake, spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:
+def _last_hash(spec: TableSpec, fence: Fence) -> str | None:
+    last = fence.sequence - 1
+    return _hash_at(spec, fence.table, last) if last else GENESIS_HASH
+
+
+def _hash_at(spec: TableSpec, table: DeltaTable, sequence: int) -> str | None:
     """``row_hash`` of one row of this snapshot; file statistics on ``sequence`` make it a read of one file."""
-    where = f"sequence = {sequence}"
-    hashes = lake.read(spec, ["row_hash"], where, version=table.version())["row_hash"].to_pylist()
-    return str(hashes[0]) if len(hashes) == 1 else None
+    rows = stream_snapshot(table, spec, ["row_hash"], f"sequence = {sequence}").read_all()
+    return str(rows["row_hash"][0].as_py()) if rows.num_rows == 1 else None
 
 
 def _has_rows_from(lake: Lake, spec: TableSpec, version: int, sequence: int) -> bool:
@@ -184,4 +245,4 @@ def _has_rows_from(lake: Lake, spec: TableSpec, version: int, sequence: int) -> 
 
 
 def _microseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND

@@ -65,15 +65,11 @@ class Lake:
             where: SQL condition without literals taken from data (keys belong into a join, not into a plan).
             version: pinned table version, the newest by default.
         """
-        names = list(columns or spec.schema.names)
-        schema = pa.schema([spec.schema.field(name) for name in names])
         table = self.open(spec, version=version)
         if table is None:
-            return pa.RecordBatchReader.from_batches(schema, [])
-        listed = ", ".join(f'"{name}"' for name in names)
-        sql = f"SELECT {listed} FROM t" + (f" WHERE {where}" if where else "")
-        rows = pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(sql))
-        return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
+            names = list(columns or spec.schema.names)
+            return pa.RecordBatchReader.from_batches(pa.schema([spec.schema.field(name) for name in names]), [])
+        return stream_snapshot(table, spec, columns, where)
 
     def read(
         self, spec: TableSpec, columns: Sequence[str] | None = None, where: str = "", *, version: int | None = None
@@ -141,3 +137,15 @@ class Lake:
             else:
                 return True
         raise InfrastructureError("COMMIT_CONTENTION", table=spec.full_name, attempts=_APPEND_ATTEMPTS)
+
+
+def stream_snapshot(
+    table: DeltaTable, spec: TableSpec, columns: Sequence[str] | None = None, where: str = ""
+) -> pa.RecordBatchReader:
+    """As ``Lake.stream``, of a table that is open already: exactly the rows of that handle's version."""
+    names = list(columns or spec.schema.names)
+    schema = pa.schema([spec.schema.field(name) for name in names])
+    listed = ", ".join(f'"{name}"' for name in names)
+    sql = f"SELECT {listed} FROM t" + (f" WHERE {where}" if where else "")
+    rows = pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(sql))
+    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -33,6 +33,8 @@ from ppsehr_spark.privacy.events import (
 from ppsehr_spark.privacy.units import Guarantee
 
 Accountant: TypeAlias = Literal["rdp", "pld"]
+#: A composition: its events one by one, or each with how often it happened.
+Events: TypeAlias = Iterable[object] | Mapping[Any, int]
 
 
 @dataclass(frozen=True)
@@ -69,29 +71,44 @@ class Cost:
     accountant: str
 
 
-def condense(events: Iterable[object]) -> Condensed:
+def condense(events: Events) -> Condensed:
     """Put a composition into the form that is costed.
+
+    Args:
+        events: one by one, or each with how often it happened.
 
     Raises:
         UsageError: ``UNKNOWN_EVENT``.
     """
-    flat = [part for event in events for part in flatten_event(event)]
-    rhos = [part.rho for part in flat if isinstance(part, ZeroConcentrated)]
-    rhos += [part.epsilon**2 / 2 for part in flat if isinstance(part, PureEpsilon)]
-    others = Counter(part for part in flat if isinstance(part, (Laplace, SampledGaussian)))
+    parts = _count_parts(events)
+    rhos = [part.rho * n for part, n in parts.items() if isinstance(part, ZeroConcentrated)]
+    rhos += [part.epsilon**2 / 2 * n for part, n in parts.items() if isinstance(part, PureEpsilon)]
+    variances = [part.noise_multiplier**-2 * n for part, n in parts.items() if isinstance(part, Gaussian)]
+    others = [(part, n) for part, n in parts.items() if isinstance(part, (Laplace, SampledGaussian))]
     return Condensed(
         rho=math.fsum(rhos),
-        inverse_variance=math.fsum(part.noise_multiplier**-2 for part in flat if isinstance(part, Gaussian)),
-        others=tuple(sorted(others.items(), key=repr)),
-        delta=math.fsum(part.delta for part in flat if isinstance(part, KeyThreshold)),
-        is_exact=any(isinstance(part, Exact) for part in flat),
+        inverse_variance=math.fsum(variances),
+        others=tuple(sorted(others, key=repr)),
+        delta=math.fsum(part.delta * n for part, n in parts.items() if isinstance(part, KeyThreshold)),
+        is_exact=any(isinstance(part, Exact) for part in parts),
     )
 
 
-def compute_epsilon(events: Iterable[object], *, delta: float, accountant: Accountant = "rdp") -> float:
+def _count_parts(events: Events) -> Counter[Event]:
+    """Simple events of a composition, with how often each happened."""
+    counted = events.items() if isinstance(events, Mapping) else ((event, 1) for event in events)
+    parts: Counter[Event] = Counter()
+    for event, n_times in counted:
+        for part in flatten_event(event):
+            parts[part] += n_times
+    return parts
+
+
+def compute_epsilon(events: Events, *, delta: float, accountant: Accountant = "rdp") -> float:
     """Epsilon of all events together at ``delta``.
 
     Args:
+        events: one by one, or each with how often it happened.
         delta: in (0, 1); what key thresholds take is taken off before the rest is costed.
 
     Returns:
@@ -103,7 +120,7 @@ def compute_epsilon(events: Iterable[object], *, delta: float, accountant: Accou
     return _epsilon_of(condense(events), delta, accountant)
 
 
-def state_cost(events: Sequence[Event], *, delta: float) -> Cost:
+def state_cost(events: Events, *, delta: float) -> Cost:
     """The guarantee to state for a composition, with the PLD figure beside it where every event has one."""
     condensed = condense(events)
     stated = Guarantee(_epsilon_of(condensed, delta, "rdp"), delta)

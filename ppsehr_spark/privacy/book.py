@@ -3,13 +3,19 @@
 Knows: which sequence of rows is possible and what is spent after it. Must not know: where rows are stored, who writes
 them. A reservation counts as spent from its row on, whatever becomes of the process; only a release row, written by
 the holder of the unused grant, takes it back.
+
+Folding goes on where it stopped (``Book.follow``), and what is spent is kept as counts of equal events per scope
+(``Tally``): what the next row costs does not depend on how many rows there are.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
+from typing import TypeAlias
 
 from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.privacy.accounting import compute_epsilon
@@ -17,6 +23,8 @@ from ppsehr_spark.privacy.events import Event, decode_event
 from ppsehr_spark.privacy.policy import Cap, Scope
 
 RESERVE, COMMIT, RELEASE = "reserve", "commit", "release"
+#: Scope and encoded event -> how many reservations of it count as spent.
+Tally: TypeAlias = Mapping[tuple[Scope, str], int]
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Entry:
     @property
     def scope(self) -> Scope:
         """Whose caps it counts against."""
-        return Scope(self.dataset, self.purpose, self.user)
+        return _scope(self.dataset, self.purpose, self.user)
 
     @property
     def request(self) -> tuple[object, ...]:
@@ -75,54 +83,102 @@ class Book:
         spent: grant id -> reservation that counts (committed, in use, or left behind by a crash).
         committed: grant ids whose release is out.
         finished: run and query -> its commit entry.
+        seen: every grant id that was ever reserved.
+        tally: ``spent`` as counts of equal events.
+        n_rows: rows folded so far.
     """
 
     spent: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     committed: frozenset[str] = frozenset()
     finished: Mapping[tuple[str, str], Entry] = field(default_factory=lambda: MappingProxyType({}))
+    seen: frozenset[str] = frozenset()
+    tally: Tally = field(default_factory=lambda: MappingProxyType({}))
+    n_rows: int = 0
 
-    def events_under(self, cap: Cap) -> list[Event]:
-        """Every event that counts against the cap, in the order of reservation."""
-        return [decode_event(entry.event) for entry in self.spent.values() if cap.covers(entry.scope)]
+    def follow(self, entries: Iterable[Entry]) -> Book:
+        """The book after further rows, in order; this one stays as it is.
+
+        Raises:
+            QualityGateError: ``PRIVACY_LEDGER`` with the row and the reason, at the first impossible row.
+        """
+        fold = _Fold(dict(self.spent), set(self.committed), dict(self.finished), set(self.seen), Counter(self.tally))
+        n_rows = self.n_rows
+        for entry in entries:
+            n_rows += 1
+            reason = _find_fault(entry, fold)
+            if reason:
+                hint = "the ledger was changed by something else; run scripts/verify_ledger.py"
+                raise QualityGateError("PRIVACY_LEDGER", row=n_rows, reason=reason, hint=hint)
+            _take(entry, fold)
+        return Book(fold.spent, frozenset(fold.committed), fold.finished, frozenset(fold.seen), fold.tally, n_rows)
+
+    def counts_under(self, cap: Cap) -> Counter[Event]:
+        """Every event that counts against the cap, with how often it happened."""
+        return counts_under(self.tally, cap)
 
     def epsilon_under(self, cap: Cap, *asked: Event) -> float:
         """Epsilon at the cap's delta of all that counts against it, and of what is asked."""
-        return compute_epsilon([*self.events_under(cap), *asked], delta=cap.budget.delta)
+        return compute_epsilon(self.counts_under(cap) + Counter(asked), delta=cap.budget.delta)
+
+
+@dataclass
+class _Fold:
+    """A book in the making."""
+
+    spent: dict[str, Entry]
+    committed: set[str]
+    finished: dict[tuple[str, str], Entry]
+    seen: set[str]
+    tally: Counter[tuple[Scope, str]]
 
 
 def read_book(entries: Iterable[Entry]) -> Book:
-    """Fold the rows, in order.
+    """Fold all rows, in order.
 
     Raises:
         QualityGateError: ``PRIVACY_LEDGER`` with the row and the reason, at the first impossible row.
     """
-    spent: dict[str, Entry] = {}
-    seen: set[str] = set()
-    committed: set[str] = set()
-    finished: dict[tuple[str, str], Entry] = {}
-    for number, entry in enumerate(entries, start=1):
-        reason = _find_fault(entry, spent, seen, committed, finished)
-        if reason:
-            hint = "the ledger was changed by something else; run scripts/verify_ledger.py"
-            raise QualityGateError("PRIVACY_LEDGER", row=number, reason=reason, hint=hint)
-        seen.add(entry.grant_id)
-        if entry.kind == RESERVE:
-            spent[entry.grant_id] = entry
-        elif entry.kind == RELEASE:
-            del spent[entry.grant_id]
-        else:
-            committed.add(entry.grant_id)
-            finished[entry.question] = entry
-    return Book(spent, frozenset(committed), finished)
+    return Book().follow(entries)
 
 
-def _find_fault(
-    entry: Entry,
-    spent: Mapping[str, Entry],
-    seen: set[str],
-    committed: set[str],
-    finished: Mapping[tuple[str, str], Entry],
-) -> str:
+def counts_under(tally: Tally, cap: Cap) -> Counter[Event]:
+    """Events of the scopes that a cap covers, with how often they happened."""
+    counts: Counter[Event] = Counter()
+    for (scope, event), n_times in tally.items():
+        if cap.covers(scope):
+            counts[decode_event(event)] += n_times
+    return counts
+
+
+@lru_cache(maxsize=4096)
+def _scope(dataset: str, purpose: str, user: str) -> Scope:
+    return Scope(dataset, purpose, user)
+
+
+def count_row(tally: Counter[tuple[Scope, str]], entry: Entry) -> None:
+    """Bring a tally from before a row to after it."""
+    key = (entry.scope, entry.event)
+    if entry.kind == RESERVE:
+        tally[key] += 1
+    elif entry.kind == RELEASE:
+        tally[key] -= 1
+        if not tally[key]:
+            del tally[key]
+
+
+def _take(entry: Entry, fold: _Fold) -> None:
+    fold.seen.add(entry.grant_id)
+    count_row(fold.tally, entry)
+    if entry.kind == RESERVE:
+        fold.spent[entry.grant_id] = entry
+    elif entry.kind == RELEASE:
+        del fold.spent[entry.grant_id]
+    else:
+        fold.committed.add(entry.grant_id)
+        fold.finished[entry.question] = entry
+
+
+def _find_fault(entry: Entry, fold: _Fold) -> str:
     """Reason code why this row cannot stand here, ``""`` when it can."""
     try:
         decode_event(entry.event)
@@ -134,12 +190,12 @@ def _find_fault(
     if (entry.released is not None) != (entry.kind == COMMIT):
         return "RELEASED_VALUE"
     if entry.kind == RESERVE:
-        return "RESERVED_TWICE" if entry.grant_id in seen else ""
+        return "RESERVED_TWICE" if entry.grant_id in fold.seen else ""
     if entry.kind not in (COMMIT, RELEASE):
         return "UNKNOWN_KIND"
-    reservation = spent.get(entry.grant_id)
-    if reservation is None or entry.grant_id in committed:
+    reservation = fold.spent.get(entry.grant_id)
+    if reservation is None or entry.grant_id in fold.committed:
         return "NOT_RESERVED"
     if (reservation.question, reservation.request) != (entry.question, entry.request):
         return "ANOTHER_QUESTION"
-    return "FINISHED_TWICE" if entry.kind == COMMIT and entry.question in finished else ""
+    return "FINISHED_TWICE" if entry.kind == COMMIT and entry.question in fold.finished else ""

@@ -133,7 +133,7 @@ def encode_event(event: Event) -> str:
     return json.dumps(_to_plain(event), sort_keys=True, separators=(",", ":"))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)  # a ledger folds each of its events again and again
 def decode_event(text: str) -> Event:
     """The event that ``encode_event`` wrote.
 

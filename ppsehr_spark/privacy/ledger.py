@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from ppsehr_spark.errors import BudgetRefusedError, QualityGateError, UsageError
-from ppsehr_spark.privacy.accounting import compute_epsilon
-from ppsehr_spark.privacy.book import COMMIT, RELEASE, RESERVE, Book, Entry, read_book
+from ppsehr_spark.privacy.accounting import compute_epsilon, state_cost
+from ppsehr_spark.privacy.book import COMMIT, RELEASE, RESERVE, Book, Entry
 from ppsehr_spark.privacy.events import Composed, Event, decode_event, encode_event
 from ppsehr_spark.privacy.grants import Grant, Query, mint_grant, redeem_grant, require_minted
 from ppsehr_spark.privacy.policy import Cap, Policy, encode_policy
 
 #: Plain JSON: numbers, strings, lists and objects; already noised when it comes here.
 Value: TypeAlias = Any
+#: Runs of uses outside this product; no job has such an id, and no grant is minted for one.
+OUTSIDE_RUN = "outside:"
 _MAX_RELEASED_CHARS = 4_000_000
 _SHOWN_DIGITS = 6
 
@@ -35,8 +38,11 @@ class Store(Protocol):
     def entries(self) -> Sequence[Entry]:
         """All rows, in order."""
 
-    def extend(self, kind: str, decide: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
-        """Append what ``decide`` returns for exactly the rows it was given; ask again when another was first."""
+    def book(self) -> Book:
+        """What all rows together mean."""
+
+    def extend(self, kind: str, decide: Callable[[Book], Entry | None]) -> Entry | None:
+        """Append what ``decide`` returns for exactly the book it was given; ask again when another was first."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,12 @@ class Released:
 
 @dataclass(frozen=True)
 class Balance:
-    """One cap: what may be spent, what is, at the cap's delta."""
+    """One cap: what may be spent, what is, at the cap's delta; PLD's tighter figure where every event has one."""
 
     cap: Cap
     n_events: int
     epsilon_spent: float
+    pld_epsilon: float | None = None
 
     @property
     def epsilon_left(self) -> float:
@@ -76,14 +83,17 @@ class Ledger:
 
         Raises:
             BudgetRefusedError: ``PRIVACY_BUDGET`` with cap, requested, spent and remaining epsilon.
-            UsageError: ``QUERY_CHANGED`` when the name was finished with other parameters.
+            UsageError: ``QUERY_CHANGED`` when the name was finished with other parameters; ``OUTSIDE_RUN`` for the
+                run of an outside use.
             QualityGateError: ``PRIVACY_LEDGER`` when the rows are not a possible ledger.
         """
+        if query.run_id.startswith(OUTSIDE_RUN):
+            raise UsageError("OUTSIDE_RUN", hint="budget of an outside use is set aside, and never drawn here")
+        compute_epsilon([query.event], delta=self.policy.total.delta)  # imports the accountant before others wait
         grant_id = secrets.token_hex(16)
         finished: list[Entry] = []
 
-        def decide(entries: Sequence[Entry]) -> Entry | None:
-            book = read_book(entries)
+        def decide(book: Book) -> Entry | None:
             done = book.finished.get((query.run_id, query.name))
             finished[:] = [done] if done else []
             return None if done else self._admit(book, _new_entry(query, grant_id, self.policy))
@@ -109,11 +119,10 @@ class Ledger:
         text = _encode_value(value)
         finished: list[Entry] = []
 
-        def decide(entries: Sequence[Entry]) -> Entry | None:
-            book = read_book(entries)
+        def decide(book: Book) -> Entry | None:
             done = book.finished.get((grant.query.run_id, grant.query.name))
             finished[:] = [done] if done else []
-            return None if done else self._conclude(book, grant, kind=COMMIT, released=text)
+            return None if done else self._conclude(book, grant.grant_id, kind=COMMIT, released=text)
 
         written = self.store.extend(COMMIT, decide)
         return _same_answer(written or finished[0], _new_entry(grant.query, grant.grant_id, self.policy))
@@ -125,9 +134,42 @@ class Ledger:
             UsageError: ``GRANT_REDEEMED``.
         """
         redeem_grant(grant)  # from here on nothing can be drawn under it
-        self.store.extend(
-            RELEASE, lambda entries: self._conclude(read_book(entries), grant, kind=RELEASE, released=None)
-        )
+        self.store.extend(RELEASE, lambda book: self._conclude(book, grant.grant_id, kind=RELEASE, released=None))
+
+    def set_aside(self, query: Query) -> Entry:
+        """Reserve for a use outside this product, such as an evaluation by hand; no grant is minted for it.
+
+        So no mechanism of ours can draw under it, and whoever reserved it knows whether it was used.
+
+        Args:
+            query: of a run whose id starts with ``OUTSIDE_RUN``.
+
+        Raises:
+            BudgetRefusedError: as ``reserve``.
+            UsageError: ``OUTSIDE_RUN``.
+        """
+        if not query.run_id.startswith(OUTSIDE_RUN):
+            raise UsageError("OUTSIDE_RUN", hint=f"an outside use has a run of its own, {OUTSIDE_RUN}...")
+        entry = _new_entry(query, secrets.token_hex(16), self.policy)
+        written = self.store.extend(RESERVE, lambda book: self._admit(book, entry))
+        assert written is not None, "a reservation is always proposed"
+        return written
+
+    def give_back(self, grant_id: str, *, user: str) -> Entry:
+        """End an outside use that never happened, for the user who set it aside.
+
+        Raises:
+            UsageError: ``NOT_RESERVED`` (unknown or given back before), ``GRANT_OF_A_RUN`` (a run reserved it, and may
+                have drawn: it stays spent) or ``ANOTHER_USER``.
+        """
+
+        def decide(book: Book) -> Entry:
+            _require_unused(book.spent.get(grant_id), user)
+            return self._conclude(book, grant_id, kind=RELEASE, released=None)
+
+        written = self.store.extend(RELEASE, decide)
+        assert written is not None, "the end of a reservation is always proposed"
+        return written
 
     def require_room(self, queries: Sequence[Query]) -> None:
         """Refuse now what could not all be admitted one after the other, finished questions aside.
@@ -141,16 +183,16 @@ class Ledger:
         Raises:
             BudgetRefusedError: as ``reserve`` would for all of them in one.
         """
-        book = read_book(self.store.entries())
+        book = self.store.book()
         asked = [query for query in queries if (query.run_id, query.name) not in book.finished]
         if asked:
             together = replace(asked[0], event=Composed(tuple(query.event for query in asked)))
             self._admit(book, _new_entry(together, "", self.policy))
 
-    def balances(self) -> list[Balance]:
-        """What is spent and left under every cap."""
-        book = read_book(self.store.entries())
-        return [Balance(cap, len(book.events_under(cap)), book.epsilon_under(cap)) for cap in self.policy.caps]
+    def balances(self, *, has_pld: bool = False) -> list[Balance]:
+        """What is spent and left under every cap; on demand with PLD's figure, which takes seconds."""
+        book = self.store.book()
+        return [_balance(book, cap, has_pld) for cap in self.policy.caps]
 
     def _admit(self, book: Book, entry: Entry) -> Entry:
         """The reservation row with the stated figure after it, or the refusal."""
@@ -160,13 +202,14 @@ class Ledger:
                 raise _refusal(book, cap, event)
         return replace(entry, epsilon=book.epsilon_under(self.policy.caps[0], event))
 
-    def _conclude(self, book: Book, grant: Grant, *, kind: str, released: str | None) -> Entry:
+    def _conclude(self, book: Book, grant_id: str, *, kind: str, released: str | None) -> Entry:
         """The row that ends a reservation, with the stated figure after it."""
-        reservation = book.spent.get(grant.grant_id)
-        if reservation is None or grant.grant_id in book.committed:
+        reservation = book.spent.get(grant_id)
+        if reservation is None or grant_id in book.committed:
             raise QualityGateError("PRIVACY_LEDGER", reason="NOT_RESERVED", hint="run scripts/verify_ledger.py")
-        left = [e for key, e in book.spent.items() if kind == COMMIT or key != grant.grant_id]
-        epsilon = compute_epsilon([_event_of(e) for e in left], delta=self.policy.total.delta)
+        given_back = [_event_of(reservation)] if kind == RELEASE else []
+        left = book.counts_under(self.policy.caps[0]) - Counter(given_back)
+        epsilon = compute_epsilon(left, delta=self.policy.total.delta)
         return replace(
             reservation,
             kind=kind,
@@ -188,6 +231,12 @@ def answer_once(ledger: Ledger, query: Query, *, draw: Callable[[Grant], Value])
     if isinstance(outcome, Released):
         return outcome
     return ledger.commit(outcome, draw(outcome))
+
+
+def _balance(book: Book, cap: Cap, has_pld: bool) -> Balance:
+    counts = book.counts_under(cap)
+    pld = state_cost(counts, delta=cap.budget.delta).pld_epsilon if has_pld and counts else None
+    return Balance(cap, counts.total(), book.epsilon_under(cap), pld)
 
 
 def _new_entry(query: Query, grant_id: str, policy: Policy) -> Entry:
@@ -213,6 +262,15 @@ def _same_answer(done: Entry, asked: Entry) -> Released:
         hint = "a run asks each name once; give the changed query another name or run"
         raise UsageError("QUERY_CHANGED", query=asked.query, hint=hint)
     return Released(done.grant_id, json.loads(done.released or "null"))
+
+
+def _require_unused(reservation: Entry | None, user: str) -> None:
+    if reservation is None:
+        raise UsageError("NOT_RESERVED", hint="no reservation of that id counts as spent")
+    if not reservation.run_id.startswith(OUTSIDE_RUN):
+        raise UsageError("GRANT_OF_A_RUN", hint="a run reserved it and may have drawn noise: it stays spent")
+    if reservation.user != user:
+        raise UsageError("ANOTHER_USER", hint="who set it aside knows whether it was used, and gives it back")
 
 
 def _refusal(book: Book, cap: Cap, event: Event) -> BudgetRefusedError:

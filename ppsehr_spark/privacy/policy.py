@@ -11,6 +11,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ppsehr_spark.errors import ConfigurationError, PpsehrError
@@ -95,6 +96,7 @@ def encode_policy(policy: Policy) -> str:
     return json.dumps([_to_plain(cap) for cap in policy.caps], ensure_ascii=False, separators=(",", ":"))
 
 
+@lru_cache(maxsize=256)  # the rows of a ledger carry few different caps
 def decode_policy(text: str) -> Policy:
     """The policy that ``encode_policy`` wrote.
 

@@ -7,14 +7,15 @@ admitted under). The chain of hashes is checked by the store; here it is asked w
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.privacy.accounting import Cost, compute_epsilon, state_cost
-from ppsehr_spark.privacy.book import RELEASE, RESERVE, Book, Entry, read_book
-from ppsehr_spark.privacy.events import decode_event
-from ppsehr_spark.privacy.policy import decode_policy
+from ppsehr_spark.privacy.book import RESERVE, Entry, Tally, count_row, counts_under, read_book
+from ppsehr_spark.privacy.events import Event, decode_event
+from ppsehr_spark.privacy.policy import Cap, Scope, decode_policy
 
 _RELATIVE_TOLERANCE = 1e-9
 
@@ -58,26 +59,22 @@ def verify_entries(entries: Sequence[Entry]) -> Verification:
         fault = Fault(int(str(error.fields["row"])), str(error.fields["reason"]))
         return Verification(len(entries), (fault,), None, 0, 0)
     faults = _check_figures(entries)
-    events = [decode_event(entry.event) for entry in book.spent.values()]
-    cost = state_cost(events, delta=entries[-1].delta) if entries else None
+    cost = state_cost(_all_of(book.tally), delta=entries[-1].delta) if entries else None
     n_committed = len(book.committed)
     return Verification(len(entries), tuple(faults), cost, len(book.spent) - n_committed, n_committed)
 
 
 def _check_figures(entries: Sequence[Entry]) -> list[Fault]:
     """Walk the rows with what is spent after each of them."""
-    spent: dict[str, Entry] = {}
+    tally: Counter[tuple[Scope, str]] = Counter()
     faults: list[Fault] = []
     for row, entry in enumerate(entries, start=1):
-        if entry.kind == RESERVE:
-            spent[entry.grant_id] = entry
-        elif entry.kind == RELEASE:
-            del spent[entry.grant_id]
-        faults += [Fault(row, reason) for reason in _check_row(entry, spent)]
+        count_row(tally, entry)
+        faults += [Fault(row, reason) for reason in _check_row(entry, tally)]
     return faults
 
 
-def _check_row(entry: Entry, spent: dict[str, Entry]) -> list[str]:
+def _check_row(entry: Entry, tally: Tally) -> list[str]:
     try:
         policy = decode_policy(entry.caps)
     except PpsehrError as error:
@@ -85,11 +82,21 @@ def _check_row(entry: Entry, spent: dict[str, Entry]) -> list[str]:
     if entry.delta != policy.total.delta:
         return ["DELTA_DIFFERS"]
     reasons = []
-    computed = compute_epsilon([decode_event(each.event) for each in spent.values()], delta=entry.delta)
+    computed = compute_epsilon(_all_of(tally), delta=entry.delta)
     if computed != entry.epsilon and not math.isclose(computed, entry.epsilon, rel_tol=_RELATIVE_TOLERANCE):
         reasons.append("EPSILON_DIFFERS")
     if entry.kind == RESERVE:
-        book = Book(spent)
         covering = [cap for cap in policy.caps if cap.covers(entry.scope)]
-        reasons += ["OVER_CAP" for cap in covering if not book.epsilon_under(cap) <= cap.budget.epsilon][:1]
+        reasons += ["OVER_CAP" for cap in covering if not _is_within(cap, tally)][:1]
     return reasons
+
+
+def _all_of(tally: Tally) -> Counter[Event]:
+    counts: Counter[Event] = Counter()
+    for (_, event), n_times in tally.items():
+        counts[decode_event(event)] += n_times
+    return counts
+
+
+def _is_within(cap: Cap, tally: Tally) -> bool:
+    return compute_epsilon(counts_under(tally, cap), delta=cap.budget.delta) <= cap.budget.epsilon

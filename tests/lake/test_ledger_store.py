@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from ppsehr_spark.errors import BudgetRefusedError, QualityGateError
+from ppsehr_spark.lake import turns
 from ppsehr_spark.lake.ledger_store import LedgerStore, open_ledger, read_entries
 from ppsehr_spark.lake.row_chain import verify_rows
 from ppsehr_spark.lake.schemas import PRIVACY_LEDGER
@@ -173,6 +174,7 @@ def test_several_processes_and_a_killed_one_never_overspend(lake: Lake) -> None:
 
 def test_two_ledgers_on_one_snapshot_cannot_both_spend(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """The interleaving itself: while one decides, another commits; the first must decide again and is refused."""
+    monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.0)  # one process, one turn: the fence alone decides
     ledger, rival = _ledger(lake, 1), _ledger(lake, 1)
     admit = Ledger._admit
     is_first = [True]
@@ -201,6 +203,7 @@ def test_a_blind_append_would_overspend(lake: Lake, monkeypatch: pytest.MonkeyPa
         write_deltalake(fence.table, rows, mode="append")
 
     monkeypatch.setattr(Fence, "append", append_blindly)
+    monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.0)  # one process, one turn: the fence alone decides
     ledger, rival = _ledger(lake, 1), _ledger(lake, 1)
     admit = Ledger._admit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ppsehr_spark.privacy.book import Entry
+from ppsehr_spark.privacy.book import Book, Entry, read_book
 from ppsehr_spark.privacy.events import Event, ZeroConcentrated
 from ppsehr_spark.privacy.grants import Query
 from ppsehr_spark.privacy.ledger import Ledger
@@ -24,8 +24,11 @@ class MemoryStore:
     def entries(self) -> Sequence[Entry]:
         return list(self.rows)
 
-    def extend(self, kind: str, decide: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
-        entry = decide(list(self.rows))
+    def book(self) -> Book:
+        return read_book(self.rows)
+
+    def extend(self, kind: str, decide: Callable[[Book], Entry | None]) -> Entry | None:
+        entry = decide(self.book())
         if entry is not None:
             assert entry.kind == kind
             self.rows.append(entry)

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from ppsehr_spark.privacy import noise
 from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.book import Book, Entry
 from ppsehr_spark.privacy.calibration import calibrate_rho
-from ppsehr_spark.privacy.events import Exact, Gaussian, KeyThreshold, SampledGaussian, ZeroConcentrated
+from ppsehr_spark.privacy.events import Exact, Gaussian, KeyThreshold, SampledGaussian, ZeroConcentrated, decode_event
 from ppsehr_spark.privacy.grants import Grant, redeem_grant
-from ppsehr_spark.privacy.ledger import Ledger, Released, answer_once
+from ppsehr_spark.privacy.ledger import OUTSIDE_RUN, Ledger, Released, answer_once
 from ppsehr_spark.privacy.policy import Cap, Policy, Scope, parse_policy
 from ppsehr_spark.privacy.units import Budget, ContributionBounds
 from ppsehr_spark.privacy.verification import verify_entries
@@ -357,16 +358,16 @@ def test_our_ledger_holds(check: Callable[[], None]) -> None:
     check()
 
 
-def _forget_everything(book: Book, cap: Cap) -> list[Any]:
-    return []
+def _forget_everything(book: Book, cap: Cap) -> Counter[Any]:
+    return Counter()
 
 
-def _forget_other_runs(book: Book, cap: Cap) -> list[Any]:
-    return [ledger_module.decode_event(e.event) for e in book.spent.values() if e.run_id == "the next night"]
+def _forget_other_runs(book: Book, cap: Cap) -> Counter[Any]:
+    return Counter(decode_event(e.event) for e in book.spent.values() if e.run_id == "the next night")
 
 
-def _count_committed_only(book: Book, cap: Cap) -> list[Any]:
-    return [ledger_module.decode_event(e.event) for key, e in book.spent.items() if key in book.committed]
+def _count_committed_only(book: Book, cap: Cap) -> Counter[Any]:
+    return Counter(decode_event(e.event) for key, e in book.spent.items() if key in book.committed)
 
 
 def _always_draw(ledger: Ledger, query: Any, *, draw: Callable[[Grant], Any]) -> Released:
@@ -385,9 +386,9 @@ def _read_first(ledger: Ledger, query: Any, *, draw: Callable[[Grant], Any]) -> 
 @pytest.mark.parametrize(
     ("check", "place", "mistake"),
     [
-        (_check_composition, (Book, "events_under"), _forget_everything),
-        (_check_refresh_remembers, (Book, "events_under"), _forget_other_runs),
-        (_check_crash_stays_spent, (Book, "events_under"), _count_committed_only),
+        (_check_composition, (Book, "counts_under"), _forget_everything),
+        (_check_refresh_remembers, (Book, "counts_under"), _forget_other_runs),
+        (_check_crash_stays_spent, (Book, "counts_under"), _count_committed_only),
         (_check_retry_returns_the_release, (ledger_module, "answer_once"), _always_draw),
         (_check_refusal_comes_first_and_says_nothing, (ledger_module, "answer_once"), _read_first),
     ],
@@ -406,3 +407,26 @@ def test_a_policy_has_one_total_first() -> None:
     for caps in ((), (Cap("stats", Budget(1.0, DELTA)),), (total, total), (dataclasses.replace(total, user="u"),)):
         with pytest.raises(ConfigurationError, match="PRIVACY_CAPS"):
             Policy(caps)
+
+
+# Uses outside this product.
+
+
+def test_an_outside_use_is_spent_and_has_no_grant(ledger: Ledger) -> None:
+    entry = ledger.set_aside(make_query(run_id=f"{OUTSIDE_RUN}1", event=HALF, user="dr.lin"))
+    assert isinstance(entry, Entry) and ledger.balances()[0].n_events == 1
+    with pytest.raises(BudgetRefusedError):
+        ledger.set_aside(make_query(run_id=f"{OUTSIDE_RUN}2", event=HALF))
+    ledger.give_back(entry.grant_id, user="dr.lin")
+    assert ledger.balances()[0].epsilon_spent == 0 and not verify_entries(_rows(ledger)).faults
+
+
+def test_runs_and_outside_uses_are_kept_apart(ledger: Ledger) -> None:
+    with pytest.raises(UsageError, match="OUTSIDE_RUN"):
+        ledger.reserve(make_query(run_id=f"{OUTSIDE_RUN}1"))
+    with pytest.raises(UsageError, match="OUTSIDE_RUN"):
+        ledger.set_aside(make_query())
+    grant = _reserve(ledger, user="dr.lin")
+    with pytest.raises(UsageError, match="GRANT_OF_A_RUN"):
+        ledger.give_back(grant.grant_id, user="dr.lin")
+    assert [row.kind for row in _rows(ledger)] == ["reserve"]
