@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_dispatch
+import bench_dp
 import bench_lift
 import bench_loss
 import bench_refresh
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     bench_refresh.add_arguments(commands.add_parser("refresh", help="work of a 1%% change beside the first run"))
     bench_scale.add_arguments(commands.add_parser("scale", help="millions of notes through the Spark stages"))
     bench_dispatch.add_arguments(commands.add_parser("dispatch", help="pace of the annotate job beside a bare engine"))
+    bench_dp.add_arguments(commands.add_parser("dp", help="private statistics beside bare Spark and PipelineDP"))
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")
     peers.set_defaults(run=lambda options: make_environment(options.peer_python))
