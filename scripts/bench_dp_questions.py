@@ -77,9 +77,10 @@ def public_lists() -> Any:
     return PublicLists(values, (), ())
 
 
-def plan(releases: Sequence[Release]) -> tuple[PlannedRelease, ...]:
-    """Cells, events and noise of each, for a total of epsilon 8."""
-    return plan_releases(Catalogue(Budget(8.0, 1e-7), tuple(releases), 2.0), lists=public_lists().values, span_cells=())
+def plan(releases: Sequence[Release], *, epsilon: float = 8.0) -> tuple[PlannedRelease, ...]:
+    """Cells, events and noise of each, for a total of ``epsilon`` at delta 1e-7."""
+    catalogue = Catalogue(Budget(epsilon, 1e-7), tuple(releases), 2.0)
+    return plan_releases(catalogue, lists=public_lists().values, span_cells=())
 
 
 @dataclass
