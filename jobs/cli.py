@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
     "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
     "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
+    "dp": ("jobs.pipeline:dp", "plan: what the DP statistics would cost and show; run: release them"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),
 }
@@ -48,6 +49,7 @@ _EXAMPLES = """examples:
   ppsehr evolve --lake .state/lake --gold tests/data/gold
   ppsehr maintain --lake .state/lake --dry-run
   ppsehr erase --lake .state/lake --patients persons.txt --reason PIPL-47-3 --requested-by dpo.chen
+  ppsehr dp plan --lake .state/lake
   ppsehr conf check
 every subcommand has its own --help"""
 

@@ -30,6 +30,7 @@ from ppsehr_spark.operations.plans import render_plans
 from ppsehr_spark.operations.records import RunStart, record_death
 from ppsehr_spark.operations.reporting import Reporter, is_json_by_environment, wants_json
 from ppsehr_spark.runtime import new_run_id
+from ppsehr_spark.service.release_plan import main as plan_statistics
 
 _JOBS = Path(__file__).resolve().parent
 _SECRET = re.compile(r"(?i)secret|password|token|credential(?!s?[.]provider)|access[.]key")
@@ -231,6 +232,13 @@ def maintain(argv: Sequence[str]) -> int:
 def erase(argv: Sequence[str]) -> int:
     """``ppsehr erase``: the job by spark-submit; its own ``--help`` and exit codes."""
     return _submit("erase", argv)
+
+
+def dp(argv: Sequence[str]) -> int:
+    """``ppsehr dp plan`` reads conf alone, without Spark; ``ppsehr dp run`` is the stats stage by hand."""
+    if list(argv[:1]) == ["run"]:
+        return _submit("stats", argv[1:])
+    return plan_statistics(argv)
 
 
 def _submit(name: str, argv: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ share pages, so that their sum counts some twice: an upper bound.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from time import monotonic
 
 _EVERY_S = 0.5
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _WORKER = b"pyspark"
 
 
@@ -26,7 +26,8 @@ class Usage:
 
     Attributes:
         wall_s: from start to exit.
-        cpu_s: user and system time of all its processes.
+        cpu_s: user and system time of all its processes, as last seen: Spark's Python workers have no parent who would
+            account for them, so they are read while they live, and what a process does in its last half second is lost.
         jvm_mib: resident size of its largest Java process, at most.
         worker_mib: of its largest Python worker.
         workers_mib: of all its Python workers together.
@@ -48,7 +49,7 @@ def run_measured(command: Sequence[str], *, env: Mapping[str, str], log: Path) -
     Raises:
         subprocess.CalledProcessError: it exits with anything but 0.
     """
-    before, started = _children_cpu_s(), monotonic()
+    started = monotonic()
     with log.open("ab") as out:
         process = subprocess.Popen(command, env=dict(env), stdout=out, stderr=out)
         sampler = _Sampler(process.pid)
@@ -60,12 +61,7 @@ def run_measured(command: Sequence[str], *, env: Mapping[str, str], log: Path) -
             sampler.stop()
     if code:
         raise subprocess.CalledProcessError(code, list(command)[-8:])
-    return replace(sampler.peak, wall_s=monotonic() - started, cpu_s=_children_cpu_s() - before)
-
-
-def _children_cpu_s() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
+    return replace(sampler.peak, wall_s=monotonic() - started, cpu_s=sum(sampler.cpu_s.values()))
 
 
 class _Sampler(threading.Thread):
@@ -75,6 +71,7 @@ class _Sampler(threading.Thread):
         super().__init__(daemon=True)
         self._root, self._stop_asked = root, threading.Event()
         self.peak = Usage()
+        self.cpu_s: dict[int, float] = {}
 
     def run(self) -> None:
         while not self._stop_asked.wait(_EVERY_S):
@@ -88,6 +85,7 @@ class _Sampler(threading.Thread):
     def _look(self) -> None:
         jvm, workers = [0.0], [0.0]
         for pid in _descend(self._root):
+            self.cpu_s[pid] = max(self.cpu_s.get(pid, 0.0), _cpu_s(pid))
             name, mib = _describe(pid)
             if name:
                 (workers if name == "worker" else jvm).append(mib)
@@ -114,10 +112,21 @@ def _descend(root: int) -> Iterator[int]:
 
 
 def _parent(entry: Path) -> int:
+    fields = _stat(entry)
+    return int(fields[1]) if fields else -1
+
+
+def _cpu_s(pid: int) -> float:
+    fields = _stat(Path(f"/proc/{pid}"))
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S if fields else 0.0
+
+
+def _stat(entry: Path) -> list[bytes]:
+    """Fields of ``/proc/PID/stat`` behind the command's name; none when the process has gone in between."""
     try:
-        return int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError):  # gone in between
-        return -1
+        return (entry / "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _describe(pid: int) -> tuple[str, float]:

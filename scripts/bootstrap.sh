@@ -80,4 +80,5 @@ install_packages
 [ "${1:-}" = --packages-only ] && exit 0
 .venv/bin/python scripts/fetch_jars.py
 fetch_models
+.venv/bin/python scripts/compile_rules.py
 say "ready"

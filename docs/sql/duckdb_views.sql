@@ -139,6 +139,21 @@ JOIN (
   GROUP BY query, ask_id) n
   ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1;
 
+CREATE OR REPLACE VIEW protected.statistic_cells AS
+SELECT s.query, s.cell, s.kind, s.title, array_to_string([concat(k.name, '=', k.value) for k in s.group_keys], ', ') AS cell_label,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.high END AS high, s.unit, s.is_suppressed, s.mechanism, s.rho, l.event,
+  s.grant_id, s.run_id, s.table_versions
+FROM protected.dp_statistics s
+JOIN control.privacy_ledger l ON l.grant_id = s.grant_id AND l.kind = 'commit'
+JOIN (
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1;
+
 CREATE OR REPLACE VIEW release.current_notes AS
 SELECT * FROM release.notes WHERE release_id IN (
   SELECT release_id FROM (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ppsehr_spark.errors import ConfigurationError
@@ -16,6 +16,7 @@ from ppsehr_spark.errors import ConfigurationError
 #: Where a value falls that the list does not name.
 OTHER_DEPARTMENT = "其他科室"
 OTHER_CHAPTER = "其他"
+OTHER_GROUP = "其他系统"
 _FOLDER = "codelists/"
 _CATEGORY_CHARS = 3
 
@@ -28,6 +29,15 @@ class Chapter:
     first: str
     last: str
     title: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ICD-10 block: its code such as ``A00-A09``, first and last three-character category."""
+
+    code: str
+    first: str
+    last: str
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,13 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class CodeLists:
-    """All lists of one conf folder."""
+    """All lists of one conf folder; blocks and groups of departments are empty where a folder has no such file."""
 
     departments: tuple[str, ...]
     chapters: tuple[Chapter, ...]
     diagnoses: tuple[Diagnosis, ...]
+    blocks: tuple[Block, ...] = ()
+    department_groups: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _firsts(self) -> list[str]:
@@ -92,7 +104,15 @@ def load_codelists(files: Mapping[str, str]) -> CodeLists:
         departments=tuple(row[0] for row in _read(files, "departments.tsv", 1)),
         chapters=tuple(chapters),
         diagnoses=tuple(_to_diagnosis(row) for row in _read(files, "diagnoses.tsv", 6)),
+        blocks=tuple(
+            sorted((Block(*row) for row in _read_if_any(files, "icd10_blocks.tsv", 3)), key=lambda b: b.first)
+        ),
+        department_groups={row[0]: row[1] for row in _read_if_any(files, "department_groups.tsv", 2)},
     )
+
+
+def _read_if_any(files: Mapping[str, str], name: str, n_columns: int) -> list[tuple[str, ...]]:
+    return _read(files, name, n_columns) if f"{_FOLDER}{name}" in files else []
 
 
 def _read(files: Mapping[str, str], name: str, n_columns: int) -> list[tuple[str, ...]]:

@@ -1,12 +1,13 @@
 """What is said about a release: its claim card and its public figures, as rows and as files beside the manifest.
 
-Knows: ``release.claim_cards``, ``release.evaluations`` and the card's three files. Must not know: how a card is made.
+Knows: ``release.claim_cards``, ``release.evaluations`` and the card's files. Must not know: how a card is made.
 The rows are the truth; the files repeat the newest row and are mended from it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from ppsehr_spark.evaluation.metrics import METRICS, PUBLIC
 from ppsehr_spark.lake.release_files import read_release_file, write_release_file
 from ppsehr_spark.lake.schemas import RELEASED_CLAIM_CARDS, RELEASED_EVALUATIONS
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.privacy.claim_text import to_markdown
 
 #: File name ending -> column of the card's row.
 _FILES = {"json": "card_json", "zh.txt": "text_zh", "en.txt": "text_en"}
@@ -50,11 +52,17 @@ def store_statement(lake: Lake, release_id: str, statement: Statement) -> bool:
     is_new = not cards or fix_card(cards[-1]["card_json"]) != statement.fixed
     if is_new:
         cards = [*cards, _append_card(lake, release_id, statement, occasion=len(cards) + 1)]
-    for ending, column in _FILES.items():
+    for ending, text in _list_files(cards[-1]):
         name = card_file(release_id, ending)
-        if read_release_file(lake, name) != cards[-1][column]:
-            write_release_file(lake, name, cards[-1][column])
+        if read_release_file(lake, name) != text:
+            write_release_file(lake, name, text)
     return is_new
+
+
+def _list_files(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Ending and text of every file; Markdown is made from the words of the row."""
+    plain = [(ending, card[column]) for ending, column in _FILES.items()]
+    return [*plain, *((ending.replace(".txt", ".md"), to_markdown(text)) for ending, text in plain[1:])]
 
 
 def fix_card(card_json: str) -> str:
@@ -64,7 +72,7 @@ def fix_card(card_json: str) -> str:
 
 
 def card_file(release_id: str, ending: str = "json") -> str:
-    """Name of a claim card's file; endings are ``json``, ``zh.txt`` and ``en.txt``."""
+    """Name of a claim card's file; endings are ``json``, and ``txt`` and ``md`` after ``zh`` or ``en``."""
     return f"claim_{release_id}.{ending}"
 
 

@@ -12,21 +12,36 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT
+from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT, OTHER_GROUP
 from ppsehr_spark.errors import PpsehrError, QualityGateError
 from ppsehr_spark.lake.claim_store import LedgerState
+from ppsehr_spark.lake.statistics_plan import load_public_lists, plan_files
 from ppsehr_spark.privacy.book import Entry
-from ppsehr_spark.privacy.catalogue import CATALOGUE_FILE, QUANTILE
+from ppsehr_spark.privacy.catalogue import (
+    CATALOGUE_FILE,
+    LEVELLED,
+    MEAN,
+    MONTH,
+    QUANTILE,
+    THRESHOLD,
+    TOP_K,
+    VARIANCE,
+)
 from ppsehr_spark.privacy.events import PureEpsilon, ZeroConcentrated, decode_event, encode_event
-from ppsehr_spark.privacy.releases import bound_noise
+from ppsehr_spark.privacy.key_forms import encode_key
+from ppsehr_spark.privacy.releases import PlannedRelease, bound_noise, make_rows
 from ppsehr_spark.privacy.training_plan import executed_from_json, plan_from_json
 from ppsehr_spark.privacy.units import ContributionBounds
 from ppsehr_spark.synthesis.records.plan import PLAN_FILE
 
 Row = Mapping[str, Any]
-#: Bins, tiers and quantiles: ``7``, ``2-3``, ``31+``, ``P25``.
+_LAST_DIGIT = 2e-6
+#: Kinds whose values are computed from what was released; the gate computes them again.
+_COMPUTED = (MEAN, VARIANCE, TOP_K, THRESHOLD, *LEVELLED)
+#: Bins, tiers, months and quantiles: ``7``, ``2-3``, ``31+``, ``2023-01``, ``P25``.
 _NUMBER_LABEL = re.compile(r"P?\d+(\.\d+)?(-\d+|\+)?")
 
 
@@ -51,18 +66,60 @@ def judge_statistics(rows: Sequence[Row], ledger: LedgerState, files: Mapping[st
     if unpaid:
         hint = "a row without a committed grant for its question is no DP statistic"
         return QualityGateError("UNPAID_STATISTIC", n_rows=len(unpaid), n_of=len(rows), hint=hint)
+    simple = [row for row in rows if row["kind"] not in _COMPUTED]
     grids = _read_grids(files)
-    n_different = sum(not _is_released(row, committed[row["grant_id"]], grids) for row in rows)
-    n_short = sum(not _is_complete(rows, grant_id, committed[grant_id]) for grant_id in {r["grant_id"] for r in rows})
+    n_different = sum(not _is_released(row, committed[row["grant_id"]], grids) for row in simple)
+    n_short = sum(not _is_complete(simple, grant_id, committed[grant_id]) for grant_id in _list_grants(simple))
+    computed = [row for row in rows if row["kind"] in _COMPUTED]
+    planned = {each.release.id: each for each in plan_files(files)[0]} if computed else {}
+    for grant_id in _list_grants(computed):
+        own = [row for row in computed if row["grant_id"] == grant_id]
+        n_different += _count_unlike(own, committed[grant_id], planned.get(own[0]["query"]))
     if n_different or n_short:
         hint = "protected.dp_statistics does not say what the ledger released; run stats again"
         return QualityGateError("STATISTIC_DIFFERS", n_rows=n_different, n_releases=n_short, hint=hint)
-    words = _read_public_words(files)
-    n_private = sum(not all(label in words or _NUMBER_LABEL.fullmatch(label) for label in _labels(row)) for row in rows)
+    words, forms = _read_public_words(files), _read_forms(files)
+    n_private = sum(
+        not all(
+            label in words or _NUMBER_LABEL.fullmatch(label) or _is_of_form(label, forms.get(row["query"], ""))
+            for label in _labels(row)
+        )
+        for row in rows
+    )
     if n_private:
         hint = "a label stands in no file of conf; run stats again with these code lists"
         return QualityGateError("STATISTIC_LABEL", n_rows=n_private, hint=hint)
     return None
+
+
+def _list_grants(rows: Sequence[Row]) -> set[str]:
+    return {row["grant_id"] for row in rows}
+
+
+def _count_unlike(rows: Sequence[Row], entry: Entry, planned: PlannedRelease | None) -> int:
+    """Rows that are not what the ledger's integers come to under the event and bounds of the ledger's row."""
+    if planned is None or planned.release.kind != rows[0]["kind"]:
+        return len(rows)
+    bounds = ContributionBounds(entry.max_cells, entry.max_per_cell)
+    part = replace(planned.parts[0], event=decode_event(entry.event), bounds=bounds)
+    try:
+        expected = {row.position: row for row in make_rows(planned, part, _released(entry))}
+    except (ValueError, IndexError):  # another number of integers than this catalogue asks for
+        return len(rows)
+    n_unlike = abs(len(expected) - len(rows))
+    for row in rows:
+        known = expected.get(row["cell"])
+        keys = tuple((key["name"], key["value"]) for key in row["group_keys"] or [])
+        is_same = known is not None and known.cell == keys
+        figures = (known.value, known.low, known.high) if known else ()
+        given = (row["value"], row["low"], row["high"])
+        n_unlike += not (is_same and all(_is_close(a, b) for a, b in zip(figures, given, strict=True)))
+    return n_unlike
+
+
+def _is_close(computed: float | None, given: float | None) -> bool:
+    """Equal up to the last digit that is kept: least squares may round otherwise on another machine."""
+    return computed is not None and given is not None and abs(computed - given) <= _LAST_DIGIT
 
 
 def judge_marginals(rows: Sequence[Row], ledger: LedgerState) -> PpsehrError | None:
@@ -165,8 +222,10 @@ def _labels(row: Row) -> list[str]:
 
 
 def _read_public_words(files: Mapping[str, str]) -> set[str]:
-    """Fields of the code lists, ids of the categories and strings of the catalogue."""
-    words = {OTHER_DEPARTMENT, OTHER_CHAPTER, QUANTILE, "category", "tier", "-", ""}
+    """Fields of the code lists and what is listed from them, ids of the categories and strings of the catalogue."""
+    words = {OTHER_DEPARTMENT, OTHER_CHAPTER, OTHER_GROUP, QUANTILE, MONTH, "rank", "category", "tier", "-", ""}
+    for values in load_public_lists(files).values.values():
+        words.update(values)
     for path, text in files.items():
         if path.startswith("codelists/"):
             words.update(field.strip() for line in text.splitlines() for field in line.split("\t"))
@@ -175,6 +234,16 @@ def _read_public_words(files: Mapping[str, str]) -> set[str]:
     for path in (CATALOGUE_FILE, PLAN_FILE):
         words.update(_strings(tomllib.loads(files.get(path, ""))))
     return words
+
+
+def _read_forms(files: Mapping[str, str]) -> dict[str, str]:
+    """Query -> public form of the keys that its data choose."""
+    plain = tomllib.loads(files.get(CATALOGUE_FILE, ""))
+    return {item["id"]: item["form"] for item in plain.get("release", []) if item.get("kind") == THRESHOLD}
+
+
+def _is_of_form(label: str, form: str) -> bool:
+    return bool(form) and encode_key(form, label) is not None
 
 
 def _strings(value: Any) -> Iterator[str]:

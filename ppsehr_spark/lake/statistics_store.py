@@ -16,10 +16,14 @@ import pyarrow as pa
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.schemas import DP_STATISTICS, DRIFT_SKETCHES, PRIVACY_LEDGER
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.privacy.catalogue import QUANTILE
+from ppsehr_spark.privacy.catalogue import QUANTILE, THRESHOLD, TOP_K
 from ppsehr_spark.privacy.releases import PlannedRelease, StatisticRow
 
-_MECHANISMS = {QUANTILE: "exponential mechanism"}
+_MECHANISMS = {
+    QUANTILE: "exponential mechanism",
+    TOP_K: "noisy top-k, then discrete Gaussian",
+    THRESHOLD: "discrete Gaussian with key threshold",
+}
 
 
 def append_statistics(

@@ -105,4 +105,4 @@ def _releases(privacy: PrivacySummary) -> Iterator[str]:
     for row in privacy.releases:
         yield make_line([row["table"], row["n_rows"], row["n_withheld"], row["release_id"]], (32, 12, 12))
     for path in privacy.cards:
-        yield f"  claim card: {path} (beside it .zh.txt and .en.txt)"
+        yield f"  claim card: {path} (beside it .zh and .en as .txt and .md)"

@@ -69,6 +69,14 @@ _SHOWN_STATISTICS = """release_id, query, cell, kind, title, group_keys, {label:
   CASE WHEN is_suppressed THEN NULL ELSE value END AS value, CASE WHEN is_suppressed THEN NULL ELSE low END AS low,
   CASE WHEN is_suppressed THEN NULL ELSE high END AS high, unit, mechanism, rho, grant_id, is_suppressed"""
 
+#: Every query with its answers, the newest by the ledger's order first.
+_NEWEST_ANSWERS = """
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id"""
+
 VIEWS: tuple[ViewSpec, ...] = (
     ViewSpec(
         "phi.annotated_spans",
@@ -89,14 +97,22 @@ FROM ({spans:phi.gold})""",
         "protected.latest_statistics",
         "newest answer to every statistics query, by the ledger's order | 各统计最近一次的结果",
         ("protected.dp_statistics", "control.privacy_ledger"),
-        """SELECT s.* FROM protected.dp_statistics s
-JOIN (
-  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
-  FROM (
-    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
-    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
-  GROUP BY query, ask_id) n
+        f"""SELECT s.* FROM protected.dp_statistics s
+JOIN ({_NEWEST_ANSWERS}) n
   ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1""",
+    ),
+    ViewSpec(
+        "protected.statistic_cells",
+        "newest answers as people read them: interval, price, and no figures where noise drowns | 现行统计（可读）",
+        ("protected.dp_statistics", "control.privacy_ledger"),
+        f"""SELECT s.query, s.cell, s.kind, s.title, {{label:s.group_keys}} AS cell_label,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.value END AS value,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.low END AS low,
+  CASE WHEN s.is_suppressed THEN NULL ELSE s.high END AS high, s.unit, s.is_suppressed, s.mechanism, s.rho, l.event,
+  s.grant_id, s.run_id, s.table_versions
+FROM protected.dp_statistics s
+JOIN control.privacy_ledger l ON l.grant_id = s.grant_id AND l.kind = 'commit'
+JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1""",
     ),
     _current("notes", "notes of the newest release | 最新发布的病历"),
     _current(

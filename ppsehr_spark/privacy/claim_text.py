@@ -7,6 +7,7 @@ cards are kept. A card with a code that a language cannot word is refused: nothi
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -111,6 +112,13 @@ def render_card(card: ClaimCard, wording: Wording) -> str:
             *(f"  {statement}" for statement in list(statements) or [say("pattern.none")]),
         ]
     return "\n".join(lines) + "\n"
+
+
+def to_markdown(text: str) -> str:
+    """A rendered card as Markdown: title, one heading per section, one item per statement; the words are the same."""
+    title, *lines = (re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", line) for line in text.splitlines())
+    marked = [f"* {line.strip()}" if line.startswith(" ") else f"## {line}\n" if line else "" for line in lines]
+    return "\n".join([f"# {title}", *marked]) + "\n"
 
 
 def _state_epsilon(card: ClaimCard, wording: Wording) -> list[str]:

@@ -43,6 +43,7 @@ def examine(*, profile: str = "laptop", overrides: Sequence[str] = (), conf: str
         machine_checks.check_cpu(),
         machine_checks.check_ports(),
         install_checks.check_packages(HOME / "requirements" / "lock.txt"),
+        install_checks.check_recognisers(),
         install_checks.check_environment(),
         install_checks.check_jars(HOME / ".cache" / "jars", HOME / "requirements" / "jars.sha256"),
     ]

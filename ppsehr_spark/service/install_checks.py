@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ppsehr_spark.config import Settings
+from ppsehr_spark.domain.acceleration import is_compiled
 from ppsehr_spark.service.diagnosis import Finding, Verdict
 
 _SETUP = "make setup"
@@ -43,6 +44,14 @@ def check_packages(lock: Path) -> Finding:
     if wrong:
         return Finding("packages", Verdict.FAIL, f"{len(wrong)} differ from the lock: {', '.join(wrong[:4])}", _SETUP)
     return Finding("packages", Verdict.OK, f"{len(pins)} as locked")
+
+
+def check_recognisers() -> Finding:
+    """Whether the recognisers run as machine code."""
+    if is_compiled():
+        return Finding("recognisers", Verdict.OK, "compiled")
+    remedy = "install a C compiler and Python's headers, then make setup"
+    return Finding("recognisers", Verdict.WARN, "run as Python, about a third slower", remedy)
 
 
 def check_environment(environment: Mapping[str, str] = os.environ) -> Finding:

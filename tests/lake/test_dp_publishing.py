@@ -92,7 +92,7 @@ def test_only_public_figures_leave(dp_lake: Lake, settings: Settings) -> None:
     assert released and {row["basis"] for row in released} == {"public"}
     names = {str(row["value"]) for row in internal if row["value"] not in (0.0, 1.0)}
     texts = [path.read_text(encoding="utf-8") for path in Path(dp_lake.uri, "release").glob("claim_*.*")]
-    assert len(texts) == 6 and names and not any(name in text for name in names for text in texts)
+    assert len(texts) == 10 and names and not any(name in text for name in names for text in texts)
 
 
 def test_publishing_twice_writes_nothing(dp_lake: Lake, settings: Settings) -> None:

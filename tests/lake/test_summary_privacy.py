@@ -133,7 +133,7 @@ def test_claim_cards_of_current_releases_are_named_by_path(published_lake: Lake,
     with open(path, encoding="utf-8") as stream:
         assert stream.read() == "{}"
     lines = _lines(published_lake, settings)
-    assert f"  claim card: {path} (beside it .zh.txt and .en.txt)" in lines
+    assert f"  claim card: {path} (beside it .zh and .en as .txt and .md)" in lines
     assert _cells(lines, "release.dp_statistics", "Current releases")[1:] == ["8", "0", "stats-new"]
 
 

@@ -25,7 +25,7 @@ from ppsehr_spark.privacy.claim import (
     Product,
     make_card,
 )
-from ppsehr_spark.privacy.claim_text import LANGUAGES, parse_choices, parse_wording, render_card
+from ppsehr_spark.privacy.claim_text import LANGUAGES, parse_choices, parse_wording, render_card, to_markdown
 from ppsehr_spark.privacy.events import Event, Gaussian, PureEpsilon, SampledGaussian, ZeroConcentrated, decode_event
 from ppsehr_spark.privacy.grants import redeem_grant
 from ppsehr_spark.privacy.ledger import answer_once
@@ -128,6 +128,17 @@ def test_every_section_is_headed_and_filled_in_both_languages(language: str) -> 
         if label != wording.words["label.title"]:
             assert lines[lines.index(label) + 1].startswith("  "), label
     assert not re.search(r"\{\w*\}", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_markdown_says_the_same_words_under_one_heading_per_section(language: str) -> None:
+    wording = parse_wording(FILES, language)
+    text = render_card(_make(), wording)
+    lines = to_markdown(text).splitlines()
+    assert lines[0] == f"# {wording.say('label.title')}"
+    assert sum(line.startswith("## ") for line in lines) == text.count("\n\n")
+    said = [line[2:].replace("\\", "") for line in lines if line.startswith("* ")]
+    assert said == [line.strip() for line in text.splitlines() if line.startswith("  ")]
 
 
 def test_both_languages_word_the_same_keys_with_the_same_places() -> None:

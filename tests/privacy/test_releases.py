@@ -14,7 +14,7 @@ from ppsehr_spark.config import load_settings
 from ppsehr_spark.errors import BudgetRefusedError, ConfigurationError, UsageError
 from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.answering import answer_together
-from ppsehr_spark.privacy.catalogue import CATALOGUE_FILE, Catalogue, Release, parse_catalogue
+from ppsehr_spark.privacy.catalogue import _FIELDS, CATALOGUE_FILE, Catalogue, Release, parse_catalogue
 from ppsehr_spark.privacy.events import Exact, ZeroConcentrated
 from ppsehr_spark.privacy.grants import Grant
 from ppsehr_spark.privacy.ledger import Ledger
@@ -30,7 +30,8 @@ from ppsehr_spark.privacy.releases import (
 from ppsehr_spark.privacy.units import Budget
 from tests.privacy.small_ledger import make_ledger, make_query
 
-LISTS: Mapping[str, tuple[str, ...]] = {"department": ("A", "B", "other"), "sex": ("M", "F")}
+LISTS: Mapping[str, tuple[str, ...]] = {"department": ("A", "B", "other"), "sex": ("M", "F"), "system": ("I", "II")}
+PARENTS = {"department": {"A": "I", "B": "I", "other": "II"}}
 SPAN_CELLS = ((("category", "NAME"), ("tier", "-")), (("category", "STD"), ("tier", "1")))
 DELTA = 1e-6
 TEXT = """
@@ -76,15 +77,87 @@ max_cells = 8
 share = 0.1
 unit = "u"
 """
+#: Kinds that came later.
+MORE = """
+[[release]]
+id = "mean"
+title = "t"
+kind = "mean"
+keys = ["sex"]
+measure = "days"
+clamp = { low = 0, high = 9 }
+max_cells = 1
+share = 1e-6
+unit = "u"
+[[release]]
+id = "tree"
+title = "t"
+kind = "hierarchy"
+levels = ["system", "department"]
+share = 1e-6
+unit = "u"
+[[release]]
+id = "table"
+title = "t"
+kind = "contingency"
+keys = ["sex", "department"]
+share = 1e-6
+unit = "u"
+[[release]]
+id = "best"
+title = "t"
+kind = "top_k"
+keys = ["department"]
+k = 2
+max_cells = 3
+share = 1e-6
+unit = "u"
+[[release]]
+id = "codes"
+title = "t"
+kind = "threshold"
+key = "code"
+form = "A99"
+delta = 1e-9
+max_cells = 2
+share = 1e-6
+unit = "u"
+[[release]]
+id = "months"
+title = "t"
+kind = "monthly"
+window = { first = "2022-12", last = "2023-02" }
+max_cells = 2
+share = 1e-6
+unit = "u"
+[[release]]
+id = "visits"
+title = "t"
+kind = "histogram"
+measure = "visits"
+edges = [1, 2]
+max_cells = 1
+share = 1e-6
+unit = "u"
+"""
+WIDE = TEXT.replace("share = 0.5", "share = 0.4") + MORE
 
 
 def _parse(text: str = TEXT) -> Catalogue:
     lists = {name: frozenset(values) for name, values in LISTS.items()}
-    return parse_catalogue({CATALOGUE_FILE: text}, delta=DELTA, lists=lists, measures=frozenset({"days"}))
+    return parse_catalogue(
+        {CATALOGUE_FILE: text},
+        delta=DELTA,
+        lists=lists,
+        measures=frozenset({"days"}),
+        patient_measures=frozenset({"visits"}),
+        parents={"department": "system"},
+        private_keys=frozenset({"code"}),
+    )
 
 
 def _plan(catalogue: Catalogue | None = None) -> dict[str, PlannedRelease]:
-    planned = plan_releases(catalogue or _parse(), lists=LISTS, span_cells=SPAN_CELLS)
+    planned = plan_releases(catalogue or _parse(), lists=LISTS, span_cells=SPAN_CELLS, parents=PARENTS)
     return {each.release.id: each for each in planned}
 
 
@@ -115,12 +188,40 @@ def _plan(catalogue: Catalogue | None = None) -> dict[str, PlannedRelease]:
         ('quantiles = ["1/4", "1/2"]', 'quantiles = ["1/4", "2/2"]'),
         ('quantiles = ["1/4", "1/2"]', "quantiles = []"),
         ('quantiles = ["1/4", "1/2"]', "quantiles = [0.5]"),
+        ("low = 0, high = 9", "low = 9, high = 9"),
+        ("low = 0, high = 9", "low = 0, high = 9.5"),
+        ('measure = "days"\nclamp', 'measure = "visits"\nclamp'),
+        ('levels = ["system", "department"]', 'levels = ["department", "system"]'),
+        ('levels = ["system", "department"]', 'levels = ["department"]'),
+        ('keys = ["sex", "department"]', 'keys = ["sex"]'),
+        ("k = 2", "k = 0"),
+        ('form = "A99"', 'form = "AAAAAAAAAA"'),
+        ('key = "code"', 'key = "name"'),
+        ("delta = 1e-9", "delta = 0"),
+        ('last = "2023-02"', 'last = "2022-11"'),
+        ('last = "2023-02"', 'last = "2023-13"'),
+        ("edges = [1, 2]\nmax_cells = 1", "edges = [1, 2]\nmax_cells = 2"),
     ],
 )
 def test_a_catalogue_that_is_not_well_defined_is_refused(before: str, after: str) -> None:
-    assert before in TEXT
+    text = TEXT if before in TEXT else WIDE
+    assert before in text and _parse(text)
     with pytest.raises(ConfigurationError, match="RELEASE_CATALOGUE"):
-        _parse(TEXT.replace(before, after, 1))
+        _parse(text.replace(before, after, 1))
+
+
+def test_every_kind_is_planned_with_its_cells_and_bounds() -> None:
+    plan = _plan(_parse(WIDE))
+    bounds = {name: (each.parts[0].bounds.max_cells, each.parts[0].bounds.max_per_cell) for name, each in plan.items()}
+    assert bounds["mean"] == (2, 9) and plan["mean"].n_counted == 20
+    assert bounds["tree"] == (3, 4) and [len(cell) for cell in plan["tree"].cells] == [0, 1, 1, 2, 2, 2]
+    assert bounds["table"] == (4, 4) and len(plan["table"].cells) == 1 + 2 + 3 + 6
+    assert bounds["best"] == (2, 1) and plan["best"].n_rows == 2, "nobody touches more of two than two"
+    assert bounds["codes"] == (2, 1) and plan["codes"].n_rows is None
+    assert [cell[0][1] for cell in plan["months"].cells] == ["2022-12", "2023-01", "2023-02"]
+    assert bounds["visits"] == (1, 1) and plan["visits"].release.is_per_patient
+    events = [part.event for each in plan.values() for part in each.parts]
+    assert compute_epsilon(events, delta=DELTA) <= 1.5, "what the threshold adds to delta is set aside"
 
 
 def test_a_missing_or_unreadable_catalogue_is_refused() -> None:
@@ -172,7 +273,7 @@ def test_the_question_changes_with_what_decides_the_answer_and_not_with_its_titl
 
 def test_the_shipped_catalogue_can_be_planned() -> None:
     plain = tomllib.loads(load_settings().files[CATALOGUE_FILE])
-    assert {release["kind"] for release in plain["release"]} == {"count", "histogram", "quantile", "spans"}
+    assert {release["kind"] for release in plain["release"]} == set(_FIELDS)
     assert plain["budget"]["epsilon"] <= 3.0
 
 

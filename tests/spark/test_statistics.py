@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +17,57 @@ import pytest
 from ppsehr_spark.config import load_settings
 from ppsehr_spark.domain.codelists import load_codelists
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.statistics_plan import load_public_lists, plan_catalogue
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.privacy.releases import PlannedRelease, plan_releases, score_quantile
+from ppsehr_spark.privacy.catalogue import Release
+from ppsehr_spark.privacy.grants import Grant, Query
+from ppsehr_spark.privacy.ledger import answer_once
+from ppsehr_spark.privacy.policy import Scope
+from ppsehr_spark.privacy.releases import (
+    Counts,
+    Part,
+    PlannedRelease,
+    StatisticRow,
+    draw_part,
+    make_rows,
+    measure_part,
+    score_quantile,
+)
 from ppsehr_spark.privacy.units import Budget
+from tests.privacy.small_ledger import make_ledger
 from tests.spark.worked_visits import Patient, count_plainly, list_hashed, make_patients, write_lake
 
 pytestmark = pytest.mark.spark
 SETTINGS = load_settings()
-Counts = Mapping[str, Sequence[int]]
-Count = Callable[[Sequence[Patient]], Counts]
+AllCounts = Mapping[str, Counts]
+Count = Callable[[Sequence[Patient]], AllCounts]
 
 
-def _plan() -> tuple[PlannedRelease, ...]:
-    from ppsehr_spark.spark.statistics.public_lists import load_public_lists
+#: Beside the catalogue as it is shipped: what needs phi.patients, and a part of a list.
+_MORE = (
+    Release("patients_by_sex", "t", "count", 0.1, "u", keys=("sex",), max_cells=1),
+    Release(
+        "age_by_sex", "t", "mean", 0.1, "u", keys=("sex",), measure="age_years", clamp=(20, 80), max_encounters=3,
+        max_per_cell=2,
+    ),
+    Release("by_group", "t", "encounters", 0.1, "u", keys=("department_group",), max_encounters=4, max_per_cell=2),
+)  # fmt: skip
+
+
+def _plan(epsilon: float = 1.0) -> tuple[PlannedRelease, ...]:
     from ppsehr_spark.spark.statistics.releasing import read_catalogue
 
-    lists = load_public_lists(SETTINGS.files)
-    catalogue = dataclasses.replace(read_catalogue(SETTINGS), budget=Budget(1.0, 1e-7))
-    # bounds that bite: two of everything and two visits per bin
+    catalogue = dataclasses.replace(read_catalogue(SETTINGS), budget=Budget(epsilon, 1e-7))
+    # bounds that bite: three of everything and two visits per bin
     releases = [
-        dataclasses.replace(release, max_cells=min(release.max_cells, 3), max_per_cell=2 if release.edges else 1)
-        for release in catalogue.releases
+        dataclasses.replace(
+            release,
+            max_cells=min(release.max_cells, 3),
+            max_per_cell=2 if release.edges and not release.is_per_patient else release.max_per_cell,
+        )
+        for release in (*catalogue.releases, *_MORE)
     ]
-    return plan_releases(
-        dataclasses.replace(catalogue, releases=tuple(releases)), lists=lists.values, span_cells=lists.span_cells
-    )
+    return plan_catalogue(dataclasses.replace(catalogue, releases=tuple(releases)), load_public_lists(SETTINGS.files))
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +84,13 @@ def patients() -> list[Patient]:
 def count(spark: Any, planned: tuple[PlannedRelease, ...], tmp_path_factory: pytest.TempPathFactory) -> Count:
     """Counts of some patients, from a lake that holds them."""
 
-    def run(chosen: Sequence[Patient]) -> Counts:
+    def run(chosen: Sequence[Patient]) -> AllCounts:
         from ppsehr_spark.spark.statistics.aggregation import aggregate_releases
-        from ppsehr_spark.spark.statistics.public_lists import load_public_lists
 
         lake = Lake(str(tmp_path_factory.mktemp("visits")))
         write_lake(lake, chosen)
         lists = load_public_lists(SETTINGS.files)
-        names = (schemas.ENCOUNTERS, schemas.NOTES, schemas.ANNOTATIONS)
+        names = (schemas.ENCOUNTERS, schemas.NOTES, schemas.ANNOTATIONS, schemas.PATIENTS)
         versions = {spec.full_name: lake.version(spec) for spec in names}
         return aggregate_releases(spark, lake, planned, lists=lists, versions=versions)
 
@@ -70,27 +98,68 @@ def count(spark: Any, planned: tuple[PlannedRelease, ...], tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="module")
-def counted(count: Count, patients: list[Patient]) -> Counts:
+def counted(count: Count, patients: list[Patient]) -> AllCounts:
     return count(patients)
 
 
 def test_counts_equal_a_count_in_plain_python(
-    spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts
+    spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: AllCounts
 ) -> None:
     from pyspark.sql import functions as F
 
-    pairs = list_hashed(patients, max(len(each.cells) for each in planned))
+    pairs = list_hashed(planned, patients, SETTINGS.files)
     frame = spark.createDataFrame(pairs, "key string, purpose string")
     hashed = frame.select("key", "purpose", F.xxhash64("key", "purpose").alias("hash")).collect()
     known = {(row["key"], row["purpose"]): row["hash"] for row in hashed}
     for each in planned:
         expected = count_plainly(each, patients, SETTINGS.files, lambda key, purpose: known[key, purpose])
         assert counted[each.release.id] == expected, each.release.id
-        assert sum(expected) > 10 and all(type(value) is int for value in counted[each.release.id])
+        values = _values(counted[each.release.id])
+        assert sum(values) > 10 and all(type(value) is int for value in values)
+    _assert_exact_answers(patients, counted)
+
+
+def _values(counts: Counts) -> list[int]:
+    return [counts[at] for at in (counts if isinstance(counts, Mapping) else range(len(counts)))]
+
+
+def _draw(part: Part, counts: Counts, grant: Grant) -> list[int]:
+    return draw_part(part, counts, grant=grant)
+
+
+def _assert_exact_answers(patients: Sequence[Patient], counted: AllCounts) -> None:
+    """At infinite epsilon the rows say what the kept visits come to, by textbook formulas."""
+    ledger, exact = make_ledger(math.inf), {each.release.id: each for each in _plan(math.inf)}
+    rows = {}
+    for name, each in exact.items():
+        for part in each.parts:
+            query = Query("exact", part.name, Scope("d", "statistics", "u"), part.event, part.bounds)
+            answer = answer_once(ledger, query, draw=partial(_draw, part, counted[name]))
+            rows[part.name] = make_rows(each, part, answer.value)
+            assert all(row.low is None or row.low <= row.value <= (row.high or 0.0) for row in rows[part.name])
+    stays = [30 if day > 30 else day for day, n in enumerate(counted["length_of_stay_variance"]) for _ in range(n)]
+    assert rows["length_of_stay_variance"][0].value == pytest.approx(statistics.pvariance(stays), abs=1e-6)
+    histogram = counted["length_of_stay_mean"]
+    for at, row in enumerate(rows["length_of_stay_mean"]):
+        kept = [day for day in range(31) for _ in range(histogram[at * 31 + day])]
+        assert not kept or row.value == pytest.approx(statistics.fmean(kept), abs=1e-6)
+    assert rows["bed_days_total"][0].value == sum(day * n for day, n in enumerate(counted["bed_days_total"]))
+    best = sorted(_values(counted["top_icd_blocks"]), reverse=True)[:10]
+    assert [row.value for row in rows["top_icd_blocks"]] == best
+    codes = {row.cell[0][1]: row.value for row in rows["common_diagnosis_codes"]}
+    assert set(codes) == {"I21.900", "K80.100", "J18.900", "I22.900", "U07.100", "A12.X01"}
+    assert sum(codes.values()) == sum(_values(counted["common_diagnosis_codes"]))
+    _assert_levels_agree(rows["encounters_by_icd"], sum(counted["encounters_by_icd"]))  # type: ignore[arg-type]
+
+
+def _assert_levels_agree(rows: Sequence[StatisticRow], total: float) -> None:
+    for depth in (0, 1, 2, 3):
+        level = sum(row.value for row in rows if len(row.cell) == depth)
+        assert level == pytest.approx(total, abs=1e-3)
 
 
 def test_a_chapter_on_spark_is_the_chapter_of_the_code_lists(spark: Any) -> None:
-    from ppsehr_spark.spark.statistics.public_lists import add_category, load_public_lists, locate_key
+    from ppsehr_spark.spark.statistics.public_lists import add_category, locate_key
 
     lists, codes = load_public_lists(SETTINGS.files), load_codelists(SETTINGS.files)
     tried = [f"{letter}{number:02d}.1" for letter in "ABDEHKSTUVZ" for number in range(0, 100, 3)]
@@ -101,55 +170,66 @@ def test_a_chapter_on_spark_is_the_chapter_of_the_code_lists(spark: Any) -> None
 
 
 def test_the_same_rows_are_kept_in_any_order_and_partitioning(
-    spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts
+    spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: AllCounts
 ) -> None:
     from ppsehr_spark.spark.frames import spark_schema
-    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
-    from ppsehr_spark.spark.statistics.public_lists import load_public_lists
+    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items, tables_of
 
     names = schemas.ENCOUNTERS.schema.names
     rows = [tuple(visit.get(name) for name in names) for patient in patients for visit in patient.visits]
     random.Random(3).shuffle(rows)
     frame = spark.createDataFrame([(*row[:2], "", *row[3:]) for row in rows], spark_schema(schemas.ENCOUNTERS.schema))
-    visits = [each for each in planned if each.release.kind != "spans"]
+    visits = [each for each in planned if tables_of(each.release) == (schemas.ENCOUNTERS,)]
     lists = load_public_lists(SETTINGS.files)
     again = sum_items(list_visits(frame.repartition(7), visits, lists), visits)
     assert again == {each.release.id: counted[each.release.id] for each in visits}
 
 
-def _assert_bounded(planned: Sequence[PlannedRelease], with_patient: Counts, without: Counts) -> None:
+def _assert_bounded(planned: Sequence[PlannedRelease], with_patient: AllCounts, without: AllCounts) -> None:
     """One patient changes each part by no more than its bounds say, in every norm that scales noise."""
     for each in planned:
         for part in each.parts:
-            vectors = [side[each.release.id] for side in (with_patient, without)]
-            if part.fraction:
-                vectors = [score_quantile(vector, part.fraction) for vector in vectors]
+            vectors = [_measure(part, side[each.release.id]) for side in (with_patient, without)]
+            if each.release.kind == "threshold":
+                both = {key for side in vectors for key in side}
+                vectors = [[side.get(key, 0) for key in both] for side in vectors]
             changes = [abs(a - b) for a, b in zip(*vectors, strict=True)]
             assert max(changes) <= part.bounds.max_per_cell, part.name
             assert sum(changes) <= part.bounds.l1_sensitivity, part.name
             assert math.dist(*vectors) <= part.bounds.l2_sensitivity + 1e-9, part.name
 
 
+def _measure(part: Part, counts: Counts) -> Any:
+    """What the noise is added to, or chosen by."""
+    if isinstance(counts, Mapping):
+        return counts
+    return score_quantile(counts, part.fraction) if part.fraction else measure_part(part, counts)
+
+
 @pytest.fixture(scope="module")
-def outlier(count: Count, patients: list[Patient]) -> Counts:
+def outlier(count: Count, patients: list[Patient]) -> AllCounts:
     """The patient of sixty visits alone: a neighbour of nobody."""
     return count(patients[:1])
 
 
-def _nobody(planned: Sequence[PlannedRelease]) -> Counts:
-    return {each.release.id: [0] * each.n_counted for each in planned}
+def _nobody(planned: Sequence[PlannedRelease]) -> AllCounts:
+    return {each.release.id: {} if each.release.kind == "threshold" else [0] * each.n_counted for each in planned}
 
 
 def test_a_neighbour_changes_no_more_than_stated(
-    count: Count, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: Counts, outlier: Counts
+    count: Count, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: AllCounts, outlier: AllCounts
 ) -> None:
     without = count(patients[1:])
     _assert_bounded(planned, counted, without)
     _assert_bounded(planned, outlier, _nobody(planned))
     for name, vector in counted.items():
-        together = [a + b for a, b in zip(without[name], outlier[name], strict=True)]
-        assert vector == together, "what is kept of one patient does not depend on the others"
-        assert sum(outlier[name]) > 0, "the patient of sixty visits counts at all"
+        own, others = outlier[name], without[name]
+        if isinstance(vector, Mapping):
+            assert vector == Counter(own) + Counter(others)
+        else:
+            together = [a + b for a, b in zip(others, own, strict=True)]
+            assert vector == together, "what is kept of one patient does not depend on the others"
+        assert sum(_values(own)) > 0, "the patient of sixty visits counts at all"
 
 
 def test_counting_visits_without_bounding_patients_is_caught(
@@ -164,7 +244,7 @@ def test_counting_visits_without_bounding_patients_is_caught(
         return rows.where("cell IS NOT NULL").withColumn("amount", F.lit(1))
 
     monkeypatch.setattr(aggregation, "bound_items", count_everything)
-    with pytest.raises(AssertionError, match="patients_by_department"):
+    with pytest.raises(AssertionError, match="patients_total"):
         _assert_bounded(planned, count(patients[:1]), _nobody(planned))
 
 
@@ -172,12 +252,11 @@ def test_no_value_of_a_row_stands_in_a_plan(
     spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], tmp_path: Path
 ) -> None:
     from ppsehr_spark.spark.frames import read_table
-    from ppsehr_spark.spark.statistics.aggregation import bound_items, list_visits
-    from ppsehr_spark.spark.statistics.public_lists import load_public_lists
+    from ppsehr_spark.spark.statistics.aggregation import bound_items, list_visits, tables_of
 
     lake = Lake(str(tmp_path))
     write_lake(lake, patients)
-    visits = [each for each in planned if each.release.kind != "spans"]
+    visits = [each for each in planned if tables_of(each.release) == (schemas.ENCOUNTERS,)]
     encounters = read_table(spark, lake, schemas.ENCOUNTERS, version=lake.version(schemas.ENCOUNTERS))
     bounded = bound_items(list_visits(encounters, visits, load_public_lists(SETTINGS.files)), visits)
     spark.conf.set("spark.sql.redaction.string.regex", "(?!)")  # what is masked elsewhere must not be there at all

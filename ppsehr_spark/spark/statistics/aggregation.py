@@ -16,18 +16,19 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.statistics_plan import AGE, MARKS_PER_PATIENT, NO_TIER, PublicLists
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.privacy.catalogue import COUNT, HISTOGRAM, SPANS, Release
-from ppsehr_spark.privacy.releases import PlannedRelease
+from ppsehr_spark.privacy.catalogue import HISTOGRAM, LEVELLED, MOMENTS, MONTH, QUANTILE, SPANS, THRESHOLD, Release
+from ppsehr_spark.privacy.releases import Counts, PlannedRelease
 from ppsehr_spark.spark.bounding import order_by_hash
 from ppsehr_spark.spark.frames import read_table
 from ppsehr_spark.spark.session import describe
 from ppsehr_spark.spark.statistics.public_lists import (
-    NO_TIER,
-    PublicLists,
     add_category,
     count_reached,
+    encode_diagnosis,
     locate_key,
+    locate_month,
     locate_value,
     measure_of,
 )
@@ -37,19 +38,21 @@ Versions = Mapping[str, int | None]
 
 def tables_of(release: Release) -> tuple[schemas.TableSpec, ...]:
     """Tables whose rows decide this release, and no others."""
-    return (schemas.NOTES, schemas.ANNOTATIONS) if release.kind == SPANS else (schemas.ENCOUNTERS,)
+    if _is_about_marks(release):
+        return (schemas.NOTES, schemas.ANNOTATIONS)
+    return (schemas.ENCOUNTERS, schemas.PATIENTS) if _needs_patients(release) else (schemas.ENCOUNTERS,)
 
 
 def aggregate_releases(
     spark: SparkSession, lake: Lake, planned: Sequence[PlannedRelease], *, lists: PublicLists, versions: Versions
-) -> dict[str, list[int]]:
+) -> dict[str, Counts]:
     """Bounded integer counts of every release.
 
     Args:
         versions: table name -> the pinned version to read.
 
     Returns:
-        Release id -> one integer per cell or, for quantiles, per candidate.
+        Release id -> one integer per cell, candidate, or cell and clamped value; key -> integer for private keys.
     """
     describe(spark, "stats: bound and aggregate")
 
@@ -57,26 +60,36 @@ def aggregate_releases(
         return read_table(spark, lake, spec, version=versions[spec.full_name])
 
     frames = []
-    if any(each.release.kind != SPANS for each in planned):
-        frames.append(list_visits(read(schemas.ENCOUNTERS), planned, lists))
-    if any(each.release.kind == SPANS for each in planned):
+    if any(not _is_about_marks(each.release) for each in planned):
+        visits = read(schemas.ENCOUNTERS)
+        if any(_needs_patients(each.release) for each in planned):
+            people = read(schemas.PATIENTS).select("patient_key", "sex", "birth_date")
+            visits = visits.join(people, "patient_key", "left")
+        frames.append(list_visits(visits, planned, lists))
+    if any(_is_about_marks(each.release) for each in planned):
         frames.append(list_marks(read(schemas.NOTES), read(schemas.ANNOTATIONS), planned))
     return sum_items(reduce(DataFrame.unionByName, frames), planned)
 
 
-def sum_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> dict[str, list[int]]:
+def sum_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> dict[str, Counts]:
     """Bound, sum and collect: integers, with 0 for cells that nobody touches."""
     bounded = bound_items(items, planned)
     summed = bounded.groupBy("release", "cell").agg(F.sum("amount").alias("amount")).collect()
-    counts = [[0] * each.n_counted for each in planned]
+    found: list[dict[int, int]] = [{} for _ in planned]
     for row in summed:
-        counts[row["release"]][row["cell"]] = int(row["amount"])
-    return {each.release.id: vector for each, vector in zip(planned, counts, strict=True)}
+        found[row["release"]][row["cell"]] = int(row["amount"])
+    return {each.release.id: _fill(each, counts) for each, counts in zip(planned, found, strict=True)}
+
+
+def _fill(planned: PlannedRelease, counts: dict[int, int]) -> Counts:
+    if planned.release.kind == THRESHOLD:
+        return counts
+    return [counts.get(cell, 0) for cell in range(planned.n_counted)]
 
 
 def list_visits(encounters: DataFrame, planned: Sequence[PlannedRelease], lists: PublicLists) -> DataFrame:
     """Items (patient_key, item, cells), one per visit; visits without a patient count for nobody."""
-    cells = [F.lit(None) if each.release.kind == SPANS else _cell_of(each.release, lists) for each in planned]
+    cells = [F.lit(None) if _is_about_marks(each.release) else _cell_of(each.release, lists) for each in planned]
     owned = add_category(encounters.where(F.col("patient_key").isNotNull()))
     return owned.select("patient_key", F.col("encounter_key").alias("item"), _pack(cells))
 
@@ -87,7 +100,7 @@ def list_marks(notes: DataFrame, annotations: DataFrame, planned: Sequence[Plann
     spans = annotations.select("note_key", F.explode("spans").alias("span"))
     mark = F.concat_ws("\x1f", "span.category", F.coalesce(F.col("span.tier").cast("string"), F.lit(NO_TIER)))
     marks = spans.select("note_key", mark.alias("item")).join(owners, "note_key").select("patient_key", "item")
-    cells = [_locate_mark(each) if each.release.kind == SPANS else F.lit(None) for each in planned]
+    cells = [_locate_mark(each) for each in planned]
     return marks.distinct().select("patient_key", "item", _pack(cells))
 
 
@@ -108,22 +121,52 @@ def _bound_release(at: int, planned: PlannedRelease) -> Column:
     """Array of (release, cell, amount) of one patient, from the items in hash order."""
     release = planned.release
     cells = F.filter(F.transform("items", lambda item: item["cells"][at]), lambda cell: cell.isNotNull())
+    if release.is_per_patient:
+        return _bound_patient(at, release, cells)
     if release.max_encounters:
         cells = F.slice(cells, 1, release.max_encounters)
+    if release.kind in MOMENTS:
+        return _bound_measured(at, release, cells)
     chosen, most_each = F.array_distinct(cells), release.max_per_cell
-    if release.candidates:  # bounded by visits alone, wherever they fall
+    if release.kind in (QUANTILE, *LEVELLED):  # bounded by visits alone, wherever they fall
         most_each = release.max_encounters
     else:
-        chosen = _keep_cells(chosen, planned.parts[0].bounds.max_cells)
+        chosen = _keep_cells(chosen, release.max_cells)
 
     def amount(cell: Column) -> Column:
         if most_each == 1:
             return F.lit(1)
         return F.least(F.size(F.filter(cells, lambda other: other == cell)), F.lit(most_each))
 
-    return F.transform(
-        chosen, lambda cell: F.struct(F.lit(at).alias("release"), cell.alias("cell"), amount(cell).alias("amount"))
+    return F.transform(chosen, lambda cell: _entry(at, cell, amount(cell)))
+
+
+def _entry(at: int, cell: Column, amount: Column) -> Column:
+    return F.struct(F.lit(at).alias("release"), cell.alias("cell"), amount.alias("amount"))
+
+
+def _bound_patient(at: int, release: Release, items: Column) -> Column:
+    """One entry: the bin of the number of items; none for a patient without any."""
+    reached = count_reached(F.size(items), release.edges[1:]).cast("int")
+    return F.filter(F.array(_entry(at, reached, F.lit(1))), lambda _: F.size(items) > 0)
+
+
+def _bound_measured(at: int, release: Release, codes: Column) -> Column:
+    """One entry per visit that is kept: at most ``max_per_cell`` in each of the cells that are kept.
+
+    Args:
+        codes: cell times the number of clamped values, plus the value above the lower clamp.
+    """
+    n_values = release.span + 1
+
+    def cell_of(code: Column) -> Column:
+        return F.floor(code / n_values).cast("int")
+
+    chosen = _keep_cells(F.array_distinct(F.transform(codes, cell_of)), release.max_cells)
+    kept = F.transform(
+        chosen, lambda cell: F.slice(F.filter(codes, lambda code: cell_of(code) == cell), 1, release.max_per_cell)
     )
+    return F.transform(F.flatten(kept), lambda code: _entry(at, code, F.lit(1)))
 
 
 def _keep_cells(cells: Column, most: int) -> Column:
@@ -140,7 +183,20 @@ def _pack(cells: Sequence[Column]) -> Column:
     return F.array(*(cell.cast("int") for cell in cells)).alias("cells")
 
 
+def _is_about_marks(release: Release) -> bool:
+    return release.kind == SPANS or release.measure == MARKS_PER_PATIENT
+
+
+def _needs_patients(release: Release) -> bool:
+    return "sex" in (*release.keys, *release.levels, *release.only) or release.measure == AGE
+
+
 def _locate_mark(planned: PlannedRelease) -> Column:
+    """Position of a mark, null where it does not count."""
+    if not _is_about_marks(planned.release):
+        return F.lit(None)
+    if planned.release.is_per_patient:
+        return F.lit(0)
     names = ["\x1f".join(value for _, value in cell) for cell in planned.cells]
     position = locate_value(F.col("item"), [*names, ""])  # the unnamed last place takes what no public cell names
     return F.when(position < len(names), position)
@@ -148,15 +204,30 @@ def _locate_mark(planned: PlannedRelease) -> Column:
 
 def _cell_of(release: Release, lists: PublicLists) -> Column:
     """Position of a visit's cell, null when the visit does not count for this release."""
-    if release.kind == COUNT:
+    if release.kind == THRESHOLD:
+        cell = encode_diagnosis(release.form)
+    elif release.is_per_patient:
         cell = F.lit(0)
-        for key in release.keys:
-            cell = cell * len(lists.values[key]) + locate_key(key, lists)
+    elif release.kind in (HISTOGRAM, QUANTILE):
+        cell = _locate_measure(measure_of(release.measure), release.edges or release.candidates)
     else:
-        lows = release.edges if release.kind == HISTOGRAM else release.candidates
-        cell = _locate_measure(measure_of(release.measure), lows)
+        cell = _locate_keys(release, lists)
+    if release.kind in MOMENTS:
+        values = range(min(release.clamp), max(release.clamp) + 1)
+        cell = cell * len(values) + _locate_measure(measure_of(release.measure), values)
     for key, value in release.only.items():
         cell = F.when(locate_key(key, lists) == lists.values[key].index(value), cell)
+    return cell
+
+
+def _locate_keys(release: Release, lists: PublicLists) -> Column:
+    """Position within the product of the lists; of a hierarchy, within its finest list."""
+    cell = F.lit(0)
+    for key in release.levels[-1:] or release.keys:
+        if key == MONTH:
+            cell = cell * len(release.months) + locate_month(release.months)
+        else:
+            cell = cell * len(lists.values[key]) + locate_key(key, lists)
     return cell
 
 

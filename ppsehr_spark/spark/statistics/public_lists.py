@@ -1,75 +1,41 @@
 """Public lists as Spark expressions: the position of a row's value within its list, never the value itself.
 
-Knows: which columns of phi.encounters belong to which list, and where values outside a list fall. Must not know: which
-values occur in the data. The literals of these expressions are all public, so plans and event logs hold no value of a
-patient.
+Knows: which columns of phi.encounters belong to which list, and where values outside a list fall. Must not know: what
+the lists hold (``lake.statistics_plan``), which values occur in the data. The literals of these expressions are all
+public, so plans and event logs hold no value of a patient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT, Chapter, load_codelists
-from ppsehr_spark.domain.taxonomy import load_categories
-from ppsehr_spark.privacy.releases import Cell
+from ppsehr_spark.domain.codelists import Chapter
+from ppsehr_spark.lake.statistics_plan import AGE, LENGTH_OF_STAY, PublicLists
+from ppsehr_spark.privacy.key_forms import list_alphabets
 
-#: Kinds of visit as sources of ours name them, and where everything else falls.
-_ENCOUNTER_TYPES = ("门诊", "住院", "急诊", "其他")
-_TIERS = ("1", "2", "3")
-#: A category that carries no tiers, or a span without one.
-NO_TIER = "-"
-_CATEGORY = "_category"
-LENGTH_OF_STAY = "length_of_stay_days"
-MEASURES = frozenset({LENGTH_OF_STAY})
-
-
-@dataclass(frozen=True)
-class PublicLists:
-    """All public keys of one conf folder.
-
-    Attributes:
-        values: list name -> values in order, the one for all others last.
-        chapters: ICD-10 chapters by first category.
-        span_cells: (category, tier) in order; the tier is ``-`` where there is none.
-    """
-
-    values: Mapping[str, tuple[str, ...]]
-    chapters: tuple[Chapter, ...]
-    span_cells: tuple[Cell, ...]
-
-
-def load_public_lists(files: Mapping[str, str]) -> PublicLists:
-    """Read code lists and categories out of conf (path below ``conf/`` -> text)."""
-    codes = load_codelists(files)
-    departments = tuple(name for name in codes.departments if name != OTHER_DEPARTMENT)
-    categories = [category for category in load_categories(files).values() if category.enabled]
-    span_cells = [
-        (("category", category.id), ("tier", tier))
-        for category in categories
-        for tier in ((*_TIERS, NO_TIER) if category.is_tiered else (NO_TIER,))
-    ]
-    values = {
-        "department": (*departments, OTHER_DEPARTMENT),
-        "chapter": (*(chapter.number for chapter in codes.chapters), OTHER_CHAPTER),
-        "encounter_type": _ENCOUNTER_TYPES,
-    }
-    return PublicLists(values, codes.chapters, tuple(span_cells))
+_CATEGORY, _CODE = "_category", "_diagnosis_code"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ICD = "^[A-Z][0-9]{2}$"
 
 
 def add_category(encounters: DataFrame) -> DataFrame:
-    """The three-character category of the main diagnosis in a column of its own, computed once per row."""
+    """Main diagnosis and its three-character category in columns of their own, computed once per row."""
     code = F.when(F.size("diagnosis_codes") > 0, F.element_at("diagnosis_codes", 1))
-    return encounters.withColumn(_CATEGORY, F.coalesce(F.substring(F.upper(F.trim(code)), 1, 3), F.lit("")))
+    coded = encounters.withColumn(_CODE, F.coalesce(F.upper(F.trim(code)), F.lit("")))
+    return coded.withColumn(_CATEGORY, F.substring(_CODE, 1, 3))
 
 
 def locate_key(name: str, lists: PublicLists) -> Column:
     """Position in the list ``name`` of a row of ``add_category``; the last one for whatever the list does not hold."""
     if name == "chapter":
         return _locate_chapter(lists.chapters)
+    if name in ("block", "icd_code"):
+        return _locate_icd(name, lists)
+    if name == "department_group":
+        return _locate_group(lists)
     return locate_value(F.col(name), lists.values[name])
 
 
@@ -82,8 +48,12 @@ def locate_value(column: Column, values: Sequence[str]) -> Column:
 def measure_of(name: str) -> Column:
     """Whole-numbered measure of a row of phi.encounters; null where it cannot be told.
 
-    ``length_of_stay_days``: calendar days (UTC) from admission to discharge, 0 for the same day.
+    ``length_of_stay_days``: calendar days (UTC) from admission to discharge, 0 for the same day. ``age_years``:
+    completed years at admission, for rows that carry the patient's ``birth_date``.
     """
+    if name == AGE:
+        years = F.floor(F.months_between(F.to_date("admitted_at"), F.col("birth_date")) / 12)
+        return F.when(years.isNotNull(), F.greatest(years, F.lit(0)))
     days = F.datediff(F.to_date("discharged_at"), F.to_date("admitted_at"))
     # greatest() alone would make 0 days of a visit without an end
     return {LENGTH_OF_STAY: F.when(days.isNotNull(), F.greatest(days, F.lit(0)))}[name]
@@ -100,3 +70,47 @@ def _locate_chapter(chapters: Sequence[Chapter]) -> Column:
     reached = count_reached(category, [chapter.first for chapter in chapters])
     last = F.element_at(F.array(F.lit(""), *(F.lit(chapter.last) for chapter in chapters)), reached + 1)
     return F.when((reached > 0) & (category <= last), reached - 1).otherwise(F.lit(len(chapters)))
+
+
+def locate_month(months: Sequence[str]) -> Column:
+    """Position of the month of admission (UTC) within a public window, null outside it."""
+    year, month = (int(part) for part in months[0].split("-"))
+    position = F.year("admitted_at") * 12 + F.month("admitted_at") - (year * 12 + month)
+    return F.when((position >= 0) & (position < len(months)), position)
+
+
+def encode_diagnosis(form: str) -> Column:
+    """Number of the main diagnosis within a public form (``key_forms``), null for a code of another form."""
+    number = F.lit(0)
+    for at, alphabet in enumerate(list_alphabets(form), start=1):
+        place = F.nullif(F.instr(F.lit(alphabet), F.substring(_CODE, at, 1)), F.lit(0)) - 1
+        number = number * len(alphabet) + place
+    return F.when(F.length(_CODE) == len(form), number)
+
+
+def _locate_icd(name: str, lists: PublicLists) -> Column:
+    """Block or code of a category, by one look-up among all that a category can be; a gap between blocks is other."""
+    values = lists.values[name]
+    table = [str(len(values) - 1)] * (len(_LETTERS) * 100)
+    for block in lists.blocks:
+        for index in range(_index_category(block.first), _index_category(block.last) + 1):
+            table[index] = str(values.index(block.code))
+    for at, value in enumerate(values):
+        if len(value) == len("A00") and value[0] in _LETTERS:
+            table[_index_category(value)] = str(at)
+    letter = F.instr(F.lit(_LETTERS), F.substring(_CATEGORY, 1, 1)) - 1
+    index = letter * 100 + F.substring(_CATEGORY, 2, 2).try_cast("int")
+    found = F.element_at(F.split(F.lit(",".join(table)), ","), index + 1).cast("int")
+    return F.when(F.col(_CATEGORY).rlike(_ICD), found).otherwise(F.lit(len(values) - 1))
+
+
+def _index_category(category: str) -> int:
+    return _LETTERS.index(category[0]) * 100 + int(category[1:3])
+
+
+def _locate_group(lists: PublicLists) -> Column:
+    """Group of a department, by the position of the department."""
+    groups = lists.values["department_group"]
+    table = [groups.index(lists.parents["department"][name]) for name in lists.values["department"]]
+    position = locate_value(F.col("department"), lists.values["department"])
+    return F.element_at(F.array(*(F.lit(at) for at in table)), position + 1)

@@ -15,23 +15,23 @@ from ppsehr_spark.config import Settings
 from ppsehr_spark.lake.crash_points import crash_point
 from ppsehr_spark.lake.ledger_store import open_ledger
 from ppsehr_spark.lake.row_versions import row_versions
-from ppsehr_spark.lake.schemas import ANNOTATIONS, ENCOUNTERS, NOTES
+from ppsehr_spark.lake.schemas import ANNOTATIONS, ENCOUNTERS, NOTES, PATIENTS
+from ppsehr_spark.lake.statistics_plan import plan_stage as plan_stage
+from ppsehr_spark.lake.statistics_plan import read_catalogue as read_catalogue
 from ppsehr_spark.lake.statistics_store import append_statistics
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.answering import answer_together
 from ppsehr_spark.privacy.asking import make_ask_id
-from ppsehr_spark.privacy.catalogue import Catalogue, parse_catalogue
 from ppsehr_spark.privacy.grants import Grant, Query
 from ppsehr_spark.privacy.ledger import Ledger, Released
 from ppsehr_spark.privacy.policy import Scope, parse_policy
-from ppsehr_spark.privacy.releases import Part, PlannedRelease, describe_definition, draw_part, make_rows, plan_releases
+from ppsehr_spark.privacy.releases import Counts, Part, PlannedRelease, describe_definition, draw_part, make_rows
 from ppsehr_spark.spark.statistics.aggregation import aggregate_releases, tables_of
-from ppsehr_spark.spark.statistics.public_lists import MEASURES, PublicLists, load_public_lists
 
 STAGE_NAME = "stats"
-INPUTS = (ENCOUNTERS, NOTES, ANNOTATIONS)
+INPUTS = (ENCOUNTERS, NOTES, ANNOTATIONS, PATIENTS)
 _PURPOSE = "statistics"
-_Counts = Mapping[str, list[int]]
+_Counts = Mapping[str, Counts]
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,6 @@ class Ask:
     part: Part
     query: Query
     versions: Mapping[str, int | None]
-
-
-def plan_stage(settings: Settings) -> tuple[tuple[PlannedRelease, ...], PublicLists]:
-    """Every release of ``conf/releases.toml`` with its cost and noise; reads conf alone."""
-    lists = load_public_lists(settings.files)
-    return plan_releases(read_catalogue(settings), lists=lists.values, span_cells=lists.span_cells), lists
-
-
-def read_catalogue(settings: Settings) -> Catalogue:
-    """``conf/releases.toml`` under the total delta of ``conf/privacy.toml``."""
-    lists = {name: frozenset(values) for name, values in load_public_lists(settings.files).values.items()}
-    delta = parse_policy(settings.files).total.delta
-    return parse_catalogue(settings.files, delta=delta, lists=lists, measures=MEASURES)
 
 
 def release_statistics(

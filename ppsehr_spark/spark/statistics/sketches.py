@@ -15,11 +15,12 @@ from pyspark.sql import functions as F
 from ppsehr_spark.config import hash_values
 from ppsehr_spark.evaluation.drift import build_sketch
 from ppsehr_spark.lake.schemas import ENCOUNTERS, NOTES, TableSpec
+from ppsehr_spark.lake.statistics_plan import LENGTH_OF_STAY
 from ppsehr_spark.lake.statistics_store import append_sketch, has_sketch
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import read_table
 from ppsehr_spark.spark.session import describe
-from ppsehr_spark.spark.statistics.public_lists import LENGTH_OF_STAY, measure_of
+from ppsehr_spark.spark.statistics.public_lists import measure_of
 
 NOTE_CHARS = "note_chars"
 _TABLES: Mapping[str, TableSpec] = {LENGTH_OF_STAY: ENCOUNTERS, NOTE_CHARS: NOTES}
