@@ -46,12 +46,12 @@ def main(folder: str) -> None:
 
 
 def plan_visits() -> Any:
-    """The releases of the shipped catalogue that count visits, and the public lists."""
+    """Counts, histograms and quantiles of the shipped catalogue, and the public lists."""
     from ppsehr_spark.config import load_settings
     from ppsehr_spark.spark.statistics.releasing import plan_stage
 
     planned, lists = plan_stage(load_settings())
-    return [each for each in planned if each.release.kind != "spans"], lists
+    return [each for each in planned if each.release.kind in ("count", "histogram", "quantile")], lists
 
 
 def _count(spark: Any, patients: Any, folder: str) -> dict[str, list[int]]:
