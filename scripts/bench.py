@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_dispatch
+import bench_dp
 import bench_ledger
 import bench_lift
 import bench_loss
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     bench_ledger.add_arguments(
         commands.add_parser("ledger", help="admission beside 10,000 entries; 8 processes, killed")
     )
+    bench_dp.add_arguments(commands.add_parser("dp", help="private statistics beside bare Spark and PipelineDP"))
     peers = commands.add_parser("peers", help="make the peers' environment from requirements/peers.txt")
     peers.add_argument("--peer-python", type=Path, default=PEER_PYTHON, metavar="PYTHON")
     peers.set_defaults(run=lambda options: make_environment(options.peer_python))

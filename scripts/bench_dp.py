@@ -1,0 +1,248 @@
+"""``bench.py dp``: what bounded, noised statistics cost on Spark, beside bare Spark bounding and PipelineDP in one run.
+
+Knows: a simulated table (patients with a skewed number of encounters), the questions, how they are timed. Must not
+know: how the product bounds or draws. Everybody reads the same Parquet table in the same session and takes turns; the
+best round counts, since noise only ever slows. Grants come from a ledger in memory: what the ledger on a lake takes
+does not depend on the data. PipelineDP stands in an environment of its own.
+
+    python scripts/bench.py dp --encounters 100000                             # a smaller run
+    python scripts/bench.py dp --page docs/performance.md                      # the figures of the page
+    python scripts/bench.py dp --peer-python /tmp/pdp/bin/python               # with PipelineDP
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench_dp_questions import CATALOGUE, SINGLE, new_ledger, plan, public_lists, query_of
+from bench_pages import replace_between_marks
+from bench_quantiles import QuantileError, measure_quantiles
+
+from ppsehr_spark.errors import ExitCode
+from ppsehr_spark.privacy.answering import answer_together
+from ppsehr_spark.privacy.grants import Grant, Query
+from ppsehr_spark.privacy.noise import draw_counts
+from ppsehr_spark.privacy.releases import PlannedRelease, draw_part
+
+_HOME = Path(__file__).resolve().parents[1]
+_PATIENTS = 154_081
+_BARS = {"single": 1.2, "catalogue": 2.5}
+Answer = dict[str, list[int]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the sub-command."""
+    parser.add_argument("--encounters", type=int, default=1_000_000, metavar="N", help="simulated")
+    parser.add_argument("--patients", type=int, default=_PATIENTS, metavar="N", help="who own them")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="rounds of everybody in turn; the best counts"
+    )
+    parser.add_argument("--profile", default="laptop", help="Spark settings")
+    parser.add_argument(
+        "--peer-python", type=Path, default=None, metavar="PYTHON", help="of an environment that holds pipeline-dp"
+    )
+    parser.add_argument("--page", type=Path, default=None, metavar="FILE", help="also put the tables into this page")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="everything as JSON")
+    parser.set_defaults(run=measure)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Print the tables; exit code 4 when a ratio lies over its bar or a count differs from the oracle's."""
+    spark = _open_session(options.profile)
+    with tempfile.TemporaryDirectory(prefix="bench-dp-") as folder:
+        path = f"{folder}/encounters"
+        _simulate(spark, path, options.encounters, options.patients)
+        frame = spark.read.parquet(path)
+        seconds, oracle = _take_turns(frame, options.rounds), dict[str, float]()
+        if options.peer_python:
+            seconds["PipelineDP, local"] = _run_peer(frame, Path(folder), options.peer_python)
+            oracle = _consult_oracle(frame, Path(folder), options.peer_python)
+    errors = measure_quantiles()
+    figures = {
+        "seconds": seconds,
+        "oracle": oracle,
+        "quantiles": [asdict(each) for each in errors],
+        "encounters": options.encounters,
+    }
+    text = _render(seconds, errors, options.encounters, options.patients)
+    if oracle:
+        text += (
+            f"\n\nCounts of the same bounded rows: {oracle['cells']} of 4,000 differ from PipelineDP's without noise; "
+        )
+        text += f"error at (1, 1e-7): PipelineDP {oracle['peer_sd']:.2f}, ours {oracle['our_sd']:.2f}."
+    print(text)
+    if options.page:
+        replace_between_marks(options.page, "dp", text)
+    if options.out:
+        options.out.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    is_fast = all(ratio <= bar for ratio, bar in _ratios(seconds))
+    return int(ExitCode.OK if is_fast and not oracle.get("cells") else ExitCode.QUALITY_GATE)
+
+
+def _open_session(profile: str) -> Any:
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["SPARK_CONF_DIR"] = str(_HOME / "conf" / "spark")
+    properties = _HOME / "conf" / "spark" / f"{profile}.conf"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults pyspark-shell"
+    os.chdir(_HOME)  # spark.jars is relative to the checkout
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.appName("ppsehr-bench-dp").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _simulate(spark: Any, path: str, n_encounters: int, n_patients: int) -> None:
+    """Encounters whose owners are drawn with a skew; the seeds make them the same in every run."""
+    from pyspark.sql import functions as F
+
+    lists = public_lists().values
+
+    def pick(name: str, seed: int) -> Any:
+        values = F.array(*(F.lit(value) for value in lists[name]))
+        return F.element_at(values, (F.pow(F.rand(seed), 1.5) * len(lists[name])).cast("int") + 1)
+
+    owner = F.floor(F.pow(F.rand(11), 1.3) * n_patients).cast("string")
+    days = (F.rand(17) * F.rand(18) * 60).cast("int")
+    spark.range(n_encounters).select(
+        F.md5(F.col("id").cast("string")).alias("encounter_key"),
+        F.md5(owner).alias("patient_key"),
+        pick("department", 13).alias("department"),
+        pick("code", 14).alias("code"),
+        pick("encounter_type", 15).alias("encounter_type"),
+        F.array(F.lit("I10")).alias("diagnosis_codes"),
+        F.timestamp_seconds(F.lit(1_600_000_000)).alias("admitted_at"),
+        F.timestamp_seconds(F.lit(1_600_000_000) + days * 86_400).alias("discharged_at"),
+    ).repartition(4).write.parquet(path)
+
+
+def _take_turns(frame: Any, n_rounds: int) -> dict[str, float]:
+    turns = {"bare": _answer_bare, "single": _answer_single, "catalogue": _answer_catalogue}
+    rounds: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(n_rounds + 1):  # the first one warms up
+        for name, turn in turns.items():
+            started = time.perf_counter()
+            turn(frame)
+            rounds[name].append(time.perf_counter() - started)
+            print(f"bench: round {number} {name} {rounds[name][-1]:.2f} s", file=sys.stderr, flush=True)
+    return {name: min(each[1:]) for name, each in rounds.items()}
+
+
+def _answer_bare(frame: Any) -> list[int]:
+    """What one would write by hand for this one question: no catalogue, no plan."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    lists, planned = public_lists().values, plan([SINGLE])[0]
+    place = [
+        F.array_position(F.array(*map(F.lit, lists[name])), F.col(name)).cast("int") - 1
+        for name in ("department", "code")
+    ]
+    cells = frame.select("patient_key", (place[0] * len(lists["code"]) + place[1]).alias("cell")).distinct()
+    order = Window.partitionBy("patient_key").orderBy(F.xxhash64("patient_key", "cell"))
+    kept = cells.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= SINGLE.max_cells)
+    counts = [0] * planned.n_counted
+    for row in kept.groupBy("cell").count().collect():
+        counts[row["cell"]] = int(row["count"])
+    grant = new_ledger().reserve(query_of(planned, 0))
+    assert isinstance(grant, Grant)
+    return draw_counts(counts, grant=grant)
+
+
+def _answer_single(frame: Any) -> None:
+    _answer(frame, plan([SINGLE]))
+
+
+def _answer_catalogue(frame: Any) -> None:
+    _answer(frame, plan(CATALOGUE))
+
+
+def _answer(frame: Any, planned: Sequence[PlannedRelease]) -> list[Any]:
+    """Reserve, aggregate, draw, commit, as the stats stage does."""
+    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
+
+    asks = {query_of(each, at): (each, part) for each in planned for at, part in enumerate(each.parts)}
+
+    def read(_: Sequence[Query]) -> Answer:
+        return sum_items(list_visits(frame, planned, public_lists()), planned)
+
+    def draw(grant: Grant, counts: Answer) -> list[int]:
+        each, part = asks[grant.query]
+        return draw_part(part, counts[each.release.id], grant=grant)
+
+    return answer_together(new_ledger(), list(asks), read=read, draw=draw)
+
+
+def _run_peer(frame: Any, folder: Path, python: Path) -> float:
+    """Seconds that PipelineDP takes for the same count on its local backend, loading left out."""
+    return float(_ask_peer(frame, folder, python, epsilon=1.0)["seconds"])
+
+
+def _consult_oracle(frame: Any, folder: Path, python: Path) -> dict[str, float]:
+    """Counts of rows that no bound cuts: PipelineDP's, almost without noise, beside ours; and its error at epsilon 1.
+
+    Returns:
+        ``cells`` that differ after rounding; ``peer_sd`` of PipelineDP's error and ``our_sd`` of ours, at (1, 1e-7).
+    """
+    from ppsehr_spark.spark.bounding import keep_first_by_hash
+    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
+
+    keys = ["patient_key", "department", "code"]
+    kept = keep_first_by_hash(
+        frame.dropDuplicates(keys), by=["patient_key"], key="encounter_key", purpose="bench", n=SINGLE.max_cells
+    ).localCheckpoint()
+    planned = plan([replace(SINGLE, share=1.0)], epsilon=1.0)
+    ours = sum_items(list_visits(kept, planned, public_lists()), planned)[SINGLE.id]
+    exact = _ask_peer(kept, folder, python, epsilon=1e6)["counts"]
+    noised = _ask_peer(kept, folder, python, epsilon=1.0)["counts"]
+    errors = [value - count for value, count in zip(noised, ours, strict=True)]
+    differing = sum(round(value) != count for value, count in zip(exact, ours, strict=True))
+    return {"cells": differing, "peer_sd": statistics.pstdev(errors), "our_sd": planned[0].noise_sd or 0.0}
+
+
+def _ask_peer(frame: Any, folder: Path, python: Path, *, epsilon: float) -> dict[str, Any]:
+    rows, keys, lists = folder / "rows.csv", folder / "keys.json", public_lists().values
+    frame.select("patient_key", "department", "code").toPandas().to_csv(rows, index=False, header=False)
+    keys.write_text(json.dumps([[d, c] for d in lists["department"] for c in lists["code"]]), encoding="utf-8")
+    command = [str(python), str(_HOME / "scripts" / "bench_dp_peer.py"), str(rows), str(keys)]
+    command += [str(SINGLE.max_cells), str(epsilon)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _ratios(seconds: dict[str, float]) -> list[tuple[float, float]]:
+    return [
+        (seconds["single"] / seconds["bare"], _BARS["single"]),
+        (seconds["catalogue"] / seconds["single"], _BARS["catalogue"]),
+    ]
+
+
+def _render(seconds: dict[str, float], errors: Sequence[QuantileError], n: int, n_patients: int) -> str:
+    (single, single_bar), (catalogue, catalogue_bar) = _ratios(seconds)
+    rows = [
+        ("bare Spark bounding, one vectorised draw", seconds["bare"], ""),
+        ("our count, 4,000 cells", seconds["single"], f"{single:.2f} of bare (bar {single_bar})"),
+        (f"our {len(CATALOGUE)} releases", seconds["catalogue"], f"{catalogue:.2f} of the count (bar {catalogue_bar})"),
+    ]
+    peers = [name for name in seconds if name.startswith("PipelineDP")]
+    rows += [(name, seconds[name], f"{seconds[name] / seconds['single']:.1f} of our count") for name in peers]
+    lines = [f"{n:,} encounters of up to {n_patients:,} patients, 20 departments x 200 codes, best round:", ""]
+    lines += ["| what | seconds | ratio |", "| --- | ---: | --- |"]
+    lines += [f"| {name} | {value:.2f} | {ratio} |" for name, value, ratio in rows]
+    lines += ["", "Mean rank error of five quantiles, one value per patient, 1,024 candidates:", ""]
+    lines += ["| values | pure epsilon 1 | ledger's epsilon 1 at 1e-7 | grid alone | to beat |"]
+    lines += ["| ---: | ---: | ---: | ---: | ---: |"]
+    lines += [f"| {e.n:,} | {e.pure:.4f} | {e.in_ledger:.4f} | {e.exact:.4f} | {e.to_beat} |" for e in errors]
+    return "\n".join(lines)
