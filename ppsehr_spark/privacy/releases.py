@@ -49,7 +49,7 @@ Counts: TypeAlias = Sequence[int] | Mapping[int, int]
 Lists: TypeAlias = Mapping[str, Sequence[str]]
 Parents: TypeAlias = Mapping[str, Mapping[str, str]]
 #: Raise it when the same definition starts to mean another aggregation: every release is then asked anew.
-METHOD = 1
+METHOD = 2
 _RHO_STEPS = 1e6
 _CONFIDENCE = 0.95
 #: Of the standard normal distribution, two-sided; estimates are sums of many discrete Gaussians.

@@ -26,6 +26,7 @@ CATEGORIES = ("NAME", "CONTACT", "STD", "ADDRESS", "unlisted")
 #: Purposes that the aggregation mixes into its hashes.
 ITEMS, CELLS = "stats.items", "stats.cells"
 Hash = Callable[[str, str], int]
+ALL_BITS, ODD = 2**64 - 1, 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def keep_plainly(planned: PlannedRelease, patient: Patient, files: Mapping[str, 
         items = items[: release.max_encounters]
     if release.kind in ("quantile", "hierarchy", "contingency"):
         return [code for _, _, code in items]
-    cells = sorted({cell for _, cell, _ in items}, key=lambda cell: hash_of(f"{patient.key}:{cell}", CELLS))
+    cells = sorted({cell for _, cell, _ in items}, key=lambda cell: mix(hash_of(patient.key, CELLS) ^ mix(cell + ODD)))
     kept = []
     for cell in cells[: release.max_cells]:
         kept += [code for _, own, code in items if own == cell][: release.max_per_cell]
@@ -97,9 +98,16 @@ def list_hashed(
     """Every (key, purpose) that ``count_plainly`` may ask a hash for."""
     pairs = {(visit["encounter_key"], ITEMS) for patient in patients for visit in patient.visits}
     for each in planned:
-        for patient in patients:
-            pairs |= {(f"{patient.key}:{cell}", CELLS) for _, cell, _ in _list_items(each, patient, files)}
+        pairs |= {(patient.key, CELLS) for patient in patients if _list_items(each, patient, files)}
     return sorted(pairs)
+
+
+def mix(value: int) -> int:
+    """SplitMix64's finaliser, in whole numbers below 2^64."""
+    value &= ALL_BITS
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = ((value ^ value >> shift) * factor) & ALL_BITS
+    return value ^ value >> 31
 
 
 def read_keys(patient: Patient, visit: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:

@@ -2,27 +2,31 @@
 
 Knows: which rows of a patient count for a release, and the bounds. Must not know: noise, budgets, what is released. An
 *item* is one visit, or one kind of marked span, of one patient; for each release it falls into a cell or does not
-count. All items of a patient meet once, the bounds of every release are applied there, and only then are integers
-summed and collected; cells that nobody touches become 0 on the driver.
+count. All items of a patient meet once, the bounds of every release are applied there over whole batches, and only
+then are integers summed and collected; cells that nobody touches become 0 on the driver.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.statistics_plan import AGE, MARKS_PER_PATIENT, NO_TIER, PublicLists
 from ppsehr_spark.lake.tables import Lake
-from ppsehr_spark.privacy.catalogue import HISTOGRAM, LEVELLED, MOMENTS, MONTH, QUANTILE, SPANS, THRESHOLD, Release
+from ppsehr_spark.privacy.catalogue import HISTOGRAM, MOMENTS, MONTH, QUANTILE, SPANS, THRESHOLD, Release
 from ppsehr_spark.privacy.releases import Counts, PlannedRelease
 from ppsehr_spark.spark.bounding import order_by_hash
-from ppsehr_spark.spark.frames import read_table
+from ppsehr_spark.spark.frames import map_batches, read_table
 from ppsehr_spark.spark.session import describe
+from ppsehr_spark.spark.statistics.bounded_sums import NO_CELL, BoundedSums, Integers
 from ppsehr_spark.spark.statistics.public_lists import (
     add_category,
     count_reached,
@@ -34,6 +38,7 @@ from ppsehr_spark.spark.statistics.public_lists import (
 )
 
 Versions = Mapping[str, int | None]
+_BOUNDED = pa.schema([("release", pa.int64()), ("cell", pa.int64()), ("amount", pa.int64())])
 
 
 def tables_of(release: Release) -> tuple[schemas.TableSpec, ...]:
@@ -105,78 +110,55 @@ def list_marks(notes: DataFrame, annotations: DataFrame, planned: Sequence[Plann
 
 
 def bound_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> DataFrame:
-    """Rows (patient_key, release, cell, amount), each patient within the bounds of each release.
+    """Rows (release, cell, amount): what the patients of a partition add, each within the bounds of each release.
 
-    First at most ``max_encounters`` items of a patient that count for the release, then at most ``max_cells`` cells,
-    then at most ``max_per_cell`` of each; every choice is by keyed hash. The sum over one patient's rows is what the
-    plan promised the ledger. All items of one patient meet in one row, a few bytes per item.
+    Every choice is by keyed hash, so it is the same under any order, partitioning and retry (``bounded_sums``). All
+    items of a patient meet in one partition, side by side, and no more than one patient's are held beyond a batch.
     """
-    item = F.struct(order_by_hash("item", purpose="stats.items").alias("hash"), "cells")
-    owned = items.groupBy("patient_key").agg(F.sort_array(F.collect_list(item)).alias("items"))
-    entries = F.concat(*(_bound_release(at, each) for at, each in enumerate(planned)))
-    return owned.select("patient_key", F.explode(entries).alias("entry")).select("patient_key", "entry.*")
-
-
-def _bound_release(at: int, planned: PlannedRelease) -> Column:
-    """Array of (release, cell, amount) of one patient, from the items in hash order."""
-    release = planned.release
-    cells = F.filter(F.transform("items", lambda item: item["cells"][at]), lambda cell: cell.isNotNull())
-    if release.is_per_patient:
-        return _bound_patient(at, release, cells)
-    if release.max_encounters:
-        cells = F.slice(cells, 1, release.max_encounters)
-    if release.kind in MOMENTS:
-        return _bound_measured(at, release, cells)
-    chosen, most_each = F.array_distinct(cells), release.max_per_cell
-    if release.kind in (QUANTILE, *LEVELLED):  # bounded by visits alone, wherever they fall
-        most_each = release.max_encounters
-    else:
-        chosen = _keep_cells(chosen, release.max_cells)
-
-    def amount(cell: Column) -> Column:
-        if most_each == 1:
-            return F.lit(1)
-        return F.least(F.size(F.filter(cells, lambda other: other == cell)), F.lit(most_each))
-
-    return F.transform(chosen, lambda cell: _entry(at, cell, amount(cell)))
-
-
-def _entry(at: int, cell: Column, amount: Column) -> Column:
-    return F.struct(F.lit(at).alias("release"), cell.alias("cell"), amount.alias("amount"))
-
-
-def _bound_patient(at: int, release: Release, items: Column) -> Column:
-    """One entry: the bin of the number of items; none for a patient without any."""
-    reached = count_reached(F.size(items), release.edges[1:]).cast("int")
-    return F.filter(F.array(_entry(at, reached, F.lit(1))), lambda _: F.size(items) > 0)
-
-
-def _bound_measured(at: int, release: Release, codes: Column) -> Column:
-    """One entry per visit that is kept: at most ``max_per_cell`` in each of the cells that are kept.
-
-    Args:
-        codes: cell times the number of clamped values, plus the value above the lower clamp.
-    """
-    n_values = release.span + 1
-
-    def cell_of(code: Column) -> Column:
-        return F.floor(code / n_values).cast("int")
-
-    chosen = _keep_cells(F.array_distinct(F.transform(codes, cell_of)), release.max_cells)
-    kept = F.transform(
-        chosen, lambda cell: F.slice(F.filter(codes, lambda code: cell_of(code) == cell), 1, release.max_per_cell)
+    told = items.select(
+        "patient_key",
+        order_by_hash("patient_key", purpose="stats.cells").alias("key"),
+        order_by_hash("item", purpose="stats.items").alias("hash"),
+        "cells",
     )
-    return F.transform(F.flatten(kept), lambda code: _entry(at, code, F.lit(1)))
+    met = told.repartition("patient_key").sortWithinPartitions("key", "patient_key", "hash", "cells")
+    kept = [each.release for each in planned]
+
+    def bound(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        sums = BoundedSums(kept)
+        for whole in _whole_patients(batches):
+            sums.add(*_to_arrays(whole, len(kept)))
+        yield pa.RecordBatch.from_arrays([pa.array(column) for column in sums.totals()], schema=_BOUNDED)
+
+    return map_batches(met.select("patient_key", "key", "cells"), bound, _BOUNDED)
 
 
-def _keep_cells(cells: Column, most: int) -> Column:
-    """The first cells by the hash of patient and cell: by the cell alone, all patients would lose the same ones."""
+def _whole_patients(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows, cut between patients."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        keys = batch.column("patient_key")
+        # the rows of the last patient may go on in the next batch
+        cut = pc.index(keys, keys[-1]).as_py()
+        if held and (cut or held[-1].column("patient_key")[-1] != keys[0]):
+            yield pa.Table.from_batches([*held, batch.slice(0, cut)])
+            held = []
+        elif cut:
+            yield pa.Table.from_batches([batch.slice(0, cut)])
+        held.append(batch.slice(cut))
+    if held:
+        yield pa.Table.from_batches(held)
 
-    def rank(cell: Column) -> Column:
-        place = F.concat_ws(":", "patient_key", cell.cast("string"))
-        return F.struct(order_by_hash(place, purpose="stats.cells").alias("hash"), cell.alias("cell"))
 
-    return F.transform(F.slice(F.sort_array(F.transform(cells, rank)), 1, most), lambda ranked: ranked["cell"])
+def _to_arrays(rows: pa.Table, n_releases: int) -> tuple[Integers, Integers, Integers]:
+    """Number of the patient, the patient's hash, and cells by release."""
+    names = rows.column("patient_key").combine_chunks()
+    is_other = pc.not_equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
+    owners = np.concatenate(([0], np.cumsum(is_other, dtype=np.int64)))
+    cells = pc.fill_null(pc.list_flatten(rows.column("cells")), NO_CELL).cast(pa.int64())
+    return owners, rows.column("key").to_numpy(), cells.to_numpy().reshape(-1, n_releases)
 
 
 def _pack(cells: Sequence[Column]) -> Column:
