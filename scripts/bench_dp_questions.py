@@ -5,12 +5,12 @@ Knows: their definitions and how a grant for one is come by. Must not know: Spar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ppsehr_spark.privacy.book import Entry
+from bench_ledger import MemoryStore
+
 from ppsehr_spark.privacy.catalogue import COUNT, HISTOGRAM, QUANTILE, Catalogue, Release
 from ppsehr_spark.privacy.events import Event
 from ppsehr_spark.privacy.grants import Grant, Query
@@ -83,24 +83,9 @@ def plan(releases: Sequence[Release], *, epsilon: float = 8.0) -> tuple[PlannedR
     return plan_releases(catalogue, lists=public_lists().values, span_cells=())
 
 
-@dataclass
-class _Memory:
-    """A ledger's rows, one writer."""
-
-    rows: list[Entry] = field(default_factory=list)
-
-    def entries(self) -> Sequence[Entry]:
-        return list(self.rows)
-
-    def extend(self, kind: str, decide: Callable[[Sequence[Entry]], Entry | None]) -> Entry | None:
-        entry = decide(list(self.rows))
-        self.rows += [entry] if entry else []
-        return entry
-
-
 def new_ledger(epsilon: float = 16.0) -> Ledger:
     """Empty, in memory."""
-    return Ledger(_Memory(), Policy((Cap("total", Budget(epsilon, 1e-7)),)))
+    return Ledger(MemoryStore(), Policy((Cap("total", Budget(epsilon, 1e-7)),)))
 
 
 def query_of(planned: PlannedRelease, at: int) -> Query:

@@ -178,7 +178,7 @@ def time_admission(lake: Lake, n_entries: int) -> dict[str, float]:
 
 def fill_ledger(lake: Lake, n_entries: int) -> None:
     """Reserve and commit ``n_entries`` queries in memory, and write their rows as compaction leaves them."""
-    memory = _Memory()
+    memory = MemoryStore()
     ledger = Ledger(memory, _policy(_ROOM))
     for number in range(n_entries):
         grant = ledger.reserve(_query("filled", f"q{number}"))
@@ -193,7 +193,7 @@ def fill_ledger(lake: Lake, n_entries: int) -> None:
 
 
 @dataclass
-class _Memory:
+class MemoryStore:
     """A store in memory, for filling."""
 
     rows: list[Entry] = field(default_factory=list)

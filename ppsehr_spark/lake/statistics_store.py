@@ -19,11 +19,17 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.catalogue import QUANTILE, THRESHOLD, TOP_K
 from ppsehr_spark.privacy.releases import PlannedRelease, StatisticRow
 
+_DISCRETE_GAUSSIAN = "discrete Gaussian"
 _MECHANISMS = {
     QUANTILE: "exponential mechanism",
     TOP_K: "noisy top-k, then discrete Gaussian",
     THRESHOLD: "discrete Gaussian with key threshold",
 }
+
+
+def name_mechanism(kind: str) -> str:
+    """Mechanism of a release; ``conf/claim`` words it."""
+    return _MECHANISMS.get(kind, _DISCRETE_GAUSSIAN)
 
 
 def append_statistics(
@@ -44,7 +50,7 @@ def append_statistics(
         "kind": release.kind,
         "title": release.title,
         "unit": release.unit,
-        "mechanism": _MECHANISMS.get(release.kind, "discrete Gaussian"),
+        "mechanism": name_mechanism(release.kind),
         "rho": planned.rho,
         "grant_id": grant_id,
         "table_versions": json.dumps(versions, sort_keys=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from ppsehr_spark.config import read_conf_files
 from ppsehr_spark.errors import ConfigurationError
 from ppsehr_spark.evaluation.metrics import METRICS, PUBLIC
+from ppsehr_spark.lake.statistics_store import name_mechanism
 from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.book import Entry
 from ppsehr_spark.privacy.claim import (
@@ -275,3 +277,12 @@ def test_a_card_file_that_says_too_little_is_refused(text: str | None, code: str
     files = {name: body for name, body in FILES.items() if name != "claim/card.toml"}
     with pytest.raises(ConfigurationError, match=code):
         parse_choices(files if text is None else {**files, "claim/card.toml": text})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_mechanism_of_every_release_of_the_catalogue_is_worded(language: str) -> None:
+    kinds = [release["kind"] for release in tomllib.loads(FILES["releases.toml"])["release"]]
+    assert "top_k" in kinds and "threshold" in kinds
+    wording = parse_wording(FILES, language)
+    for kind in kinds:
+        assert wording.say(f"mechanism.{name_mechanism(kind)}")

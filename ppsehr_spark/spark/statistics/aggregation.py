@@ -29,12 +29,13 @@ from ppsehr_spark.spark.session import describe
 from ppsehr_spark.spark.statistics.bounded_sums import NO_CELL, BoundedSums, Integers
 from ppsehr_spark.spark.statistics.public_lists import (
     add_category,
+    add_positions,
     count_reached,
     encode_diagnosis,
-    locate_key,
     locate_month,
     locate_value,
     measure_of,
+    position_of,
 )
 
 Versions = Mapping[str, int | None]
@@ -95,7 +96,8 @@ def _fill(planned: PlannedRelease, counts: dict[int, int]) -> Counts:
 def list_visits(encounters: DataFrame, planned: Sequence[PlannedRelease], lists: PublicLists) -> DataFrame:
     """Items (patient_key, item, cells), one per visit; visits without a patient count for nobody."""
     cells = [F.lit(None) if _is_about_marks(each.release) else _cell_of(each.release, lists) for each in planned]
-    owned = add_category(encounters.where(F.col("patient_key").isNotNull()))
+    asked = [name for each in planned for name in _lists_of(each.release)]
+    owned = add_positions(add_category(encounters.where(F.col("patient_key").isNotNull())), asked, lists)
     return owned.select("patient_key", F.col("encounter_key").alias("item"), _pack(cells))
 
 
@@ -198,18 +200,27 @@ def _cell_of(release: Release, lists: PublicLists) -> Column:
         values = range(min(release.clamp), max(release.clamp) + 1)
         cell = cell * len(values) + _locate_measure(measure_of(release.measure), values)
     for key, value in release.only.items():
-        cell = F.when(locate_key(key, lists) == lists.values[key].index(value), cell)
+        cell = F.when(position_of(key) == lists.values[key].index(value), cell)
     return cell
+
+
+def _placed_by(release: Release) -> Sequence[str]:
+    return release.levels[-1:] or release.keys
+
+
+def _lists_of(release: Release) -> list[str]:
+    """Public lists in which a visit's place decides about this release."""
+    return [key for key in (*_placed_by(release), *release.only) if key != MONTH]
 
 
 def _locate_keys(release: Release, lists: PublicLists) -> Column:
     """Position within the product of the lists; of a hierarchy, within its finest list."""
     cell = F.lit(0)
-    for key in release.levels[-1:] or release.keys:
+    for key in _placed_by(release):
         if key == MONTH:
             cell = cell * len(release.months) + locate_month(release.months)
         else:
-            cell = cell * len(lists.values[key]) + locate_key(key, lists)
+            cell = cell * len(lists.values[key]) + position_of(key)
     return cell
 
 

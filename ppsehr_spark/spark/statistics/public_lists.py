@@ -7,7 +7,7 @@ public, so plans and event logs hold no value of a patient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -37,6 +37,20 @@ def locate_key(name: str, lists: PublicLists) -> Column:
     if name == "department_group":
         return _locate_group(lists)
     return locate_value(F.col(name), lists.values[name])
+
+
+def add_positions(encounters: DataFrame, names: Iterable[str], lists: PublicLists) -> DataFrame:
+    """``locate_key`` of each list in a column of its own: once per row, however many releases ask for it."""
+    return encounters.withColumns({_position_name(name): locate_key(name, lists) for name in sorted(set(names))})
+
+
+def position_of(name: str) -> Column:
+    """The column that ``add_positions`` made."""
+    return F.col(_position_name(name))
+
+
+def _position_name(name: str) -> str:
+    return f"_position_{name}"
 
 
 def locate_value(column: Column, values: Sequence[str]) -> Column:
