@@ -77,5 +77,7 @@ def find_modules(package: str, beside: Sequence[str]) -> list[str]:
 @lru_cache(maxsize=1)
 def _find_build() -> Path | None:
     folder = builds_folder()
-    build = folder / build_name() if folder else None
-    return build if build and build.is_dir() else None
+    if folder is None or not (folder.is_dir() and _ROOM.is_dir()):  # imported out of a zip, there are no files to hash
+        return None
+    build = folder / build_name()
+    return build if build.is_dir() else None
