@@ -210,7 +210,8 @@ def _placed_by(release: Release) -> Sequence[str]:
 
 def _lists_of(release: Release) -> list[str]:
     """Public lists in which a visit's place decides about this release."""
-    return [key for key in (*_placed_by(release), *release.only) if key != MONTH]
+    by = () if release.kind == THRESHOLD else _placed_by(release)  # the data choose those keys, no list holds them
+    return [key for key in (*by, *release.only) if key != MONTH]
 
 
 def _locate_keys(release: Release, lists: PublicLists) -> Column:
