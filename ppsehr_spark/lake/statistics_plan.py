@@ -21,8 +21,9 @@ from ppsehr_spark.domain.codelists import (
 )
 from ppsehr_spark.domain.taxonomy import load_categories
 from ppsehr_spark.privacy.catalogue import Catalogue, parse_catalogue
+from ppsehr_spark.privacy.consistency import Cell
 from ppsehr_spark.privacy.policy import parse_policy
-from ppsehr_spark.privacy.releases import Cell, PlannedRelease, plan_releases
+from ppsehr_spark.privacy.releases import PlannedRelease, plan_releases
 
 #: Kinds of visit as sources of ours name them, and where everything else falls.
 _ENCOUNTER_TYPES = ("门诊", "住院", "急诊", "其他")

@@ -64,11 +64,17 @@ def append_statistics(
 
 
 def read_statistics(lake: Lake) -> pa.Table:
-    """The newest release of every query, by the order of the ledger; columns of the spec, by query and cell."""
+    """The newest release of every query, by the order of the ledger; columns of the spec, by query and cell.
+
+    Where the data choose the keys, the newest release may have none: then no row of an older one stands for it.
+    """
     rows = lake.read(DP_STATISTICS).to_pylist()
-    ledger = lake.read(PRIVACY_LEDGER, ["grant_id", "sequence"], "kind = 'commit'").to_pylist()
+    ledger = lake.read(PRIVACY_LEDGER, ["grant_id", "sequence", "run_id", "query"], "kind = 'commit'").to_pylist()
     committed = {row["grant_id"]: int(row["sequence"]) for row in ledger}
+    chosen = {row["query"] for row in rows if row["kind"] == THRESHOLD}
     newest: dict[str, tuple[int, str]] = {}
+    for row in (row for row in ledger if row["query"] in chosen):
+        newest[row["query"]] = max((int(row["sequence"]), row["run_id"]), newest.get(row["query"], (0, "")))
     for row in rows:
         rank = (committed.get(row["grant_id"], 0), row["ask_id"])
         newest[row["query"]] = max(rank, newest.get(row["query"], (0, "")))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.operations.records import OK, PARTIAL, read_runs
+from ppsehr_spark.operations.tables import align_columns
 from ppsehr_spark.operations.volumes import Volume
 
 #: Two runs tell start-up from work when the larger had this many times the rows of the smaller.
@@ -94,11 +95,7 @@ def render_plans(plans: Sequence[Mapping[str, Any]]) -> str:
     tokens = sum(p["estimated_tokens"] or 0 for p in plans)
     is_whole = len(known) == len(plans)
     total = ("total", "", "", "", f"{tokens:,}", _clock(sum(known)), "" if is_whole else "of the stages that are known")
-    rows = [head, *lines, total]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return align_columns([head, *lines, total])
 
 
 def _line(plan: Mapping[str, Any]) -> tuple[str, ...]:

@@ -26,9 +26,7 @@ from ppsehr_spark.privacy import catalogue as kinds
 from ppsehr_spark.privacy.calibration import calibrate_rho
 from ppsehr_spark.privacy.catalogue import Catalogue, Fraction, Release
 from ppsehr_spark.privacy.consistency import (
-    Cell as Cell,
-)
-from ppsehr_spark.privacy.consistency import (
+    Cell,
     Design,
     count_levels,
     design_hierarchy,
@@ -53,10 +51,12 @@ METHOD = 2
 _RHO_STEPS = 1e6
 _CONFIDENCE = 0.95
 #: Of the standard normal distribution, two-sided; estimates are sums of many discrete Gaussians.
-_Z_95 = 1.959964
+Z_95 = 1.959964
 _DIGITS = 6
-#: Fields that make the question when they are set; those of METHOD 1 stand in it always.
-_LATER_FIELDS = ("clamp", "levels", "months", "k", "form", "delta")
+#: Fields of a release that are told as they are.
+_TOLD = (
+    "id", "kind", "measure", "max_encounters", "edges", "candidates", "clamp", "levels", "months", "k", "form", "delta",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,20 +163,12 @@ def find_total_rho(catalogue: Catalogue) -> float:
 def describe_definition(planned: PlannedRelease) -> dict[str, Any]:
     """Everything that decides the answer, as plain JSON: what the ask id is made of. Titles and units are not in it."""
     release = planned.release
-    later = {name: getattr(release, name) for name in _LATER_FIELDS if getattr(release, name)}
-    levels = {"design": planned.parts[0].design} if planned.parts[0].design else {}
     return {
-        **later,
-        **levels,
+        **{name: getattr(release, name) for name in _TOLD},
         "method": METHOD,
-        "id": release.id,
-        "kind": release.kind,
-        "measure": release.measure,
+        "design": planned.parts[0].design,
         "only": dict(release.only),
-        "edges": list(release.edges),
-        "candidates": list(release.candidates),
         "cells": [list(map(list, cell)) for cell in planned.cells],
-        "max_encounters": release.max_encounters,
         "parts": [
             [part.name, encode_event(part.event), part.bounds.max_cells, part.bounds.max_per_cell]
             for part in planned.parts
@@ -271,7 +263,7 @@ def _state_levels(planned: PlannedRelease, part: Part, released: Sequence[int]) 
     rows = []
     estimates, shares = make_consistent(released, part.design), shrink_noise(part.design)
     for at, (cell, value, share) in enumerate(zip(planned.cells, estimates, shares, strict=True)):
-        half = _Z_95 * part.noise_sd * share
+        half = Z_95 * part.noise_sd * share
         low, high = round(value - half, _DIGITS), round(value + half, _DIGITS)
         rows.append(StatisticRow(at, cell, value, low, high, value < planned.suppress_below * share))
     return rows

@@ -20,6 +20,7 @@ from ppsehr_spark.lake.ledger_check import check_ledger, describe_check
 from ppsehr_spark.lake.ledger_store import open_ledger, read_entries
 from ppsehr_spark.lake.schemas import PRIVACY_LEDGER
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.tables import align_columns
 from ppsehr_spark.privacy.book import Entry
 from ppsehr_spark.privacy.events import Composed, Event, decode_event
 from ppsehr_spark.privacy.grants import Query
@@ -29,6 +30,7 @@ from ppsehr_spark.privacy.units import ContributionBounds
 from ppsehr_spark.service.arguments import add_settings_arguments, load_chosen_settings, make_parser, run_door
 
 _MAX_NAME_CHARS = 100
+_LISTED = ("row", "kind", "grant_id", "run_id", "query", "dataset", "purpose", "user", "event", "epsilon", "released")
 _EXAMPLES = """  ppsehr budget show --lake .state/lake
   ppsehr budget reserve --lake .state/lake --name 手工评估 --dataset encounters --purpose evaluation --by dr.lin \\
       --event ZeroConcentrated:rho=0.01 --dry-run
@@ -85,26 +87,9 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
         return int(ExitCode.OK)
+    shown = ("cap", "covers", "n_events", "epsilon", "epsilon_spent", "epsilon_left", "pld_epsilon", "delta")
     heads = ("cap", "covers", "events", "epsilon", "spent", "left", "PLD", "delta")
-    _print_table(
-        heads,
-        [
-            [
-                _figure(row[name])
-                for name in (
-                    "cap",
-                    "covers",
-                    "n_events",
-                    "epsilon",
-                    "epsilon_spent",
-                    "epsilon_left",
-                    "pld_epsilon",
-                    "delta",
-                )
-            ]
-            for row in rows
-        ],
-    )
+    print(align_columns([heads, *([_figure(row[name]) for name in shown] for row in rows)]))
     print("spent: RDP composition of every reservation, used or not; epsilons do not add, so left is no price list")
     return int(ExitCode.OK)
 
@@ -138,20 +123,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
-        heads = (
-            "row",
-            "kind",
-            "grant_id",
-            "run_id",
-            "query",
-            "dataset",
-            "purpose",
-            "user",
-            "event",
-            "epsilon",
-            "released",
-        )
-        _print_table(heads, [[_figure(row[name]) for name in heads] for row in rows])
+        print(align_columns([_LISTED, *([_figure(row[name]) for name in _LISTED] for row in rows)]))
     return int(ExitCode.OK)
 
 
@@ -244,9 +216,3 @@ def _figure(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
-    for row in (heads, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -20,11 +20,12 @@ from ppsehr_spark.lake.schemas import DP_STATISTICS
 from ppsehr_spark.lake.statistics_plan import VISITS_PER_PATIENT, plan_stage, read_catalogue
 from ppsehr_spark.lake.statistics_store import read_statistics
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.tables import align_columns
 from ppsehr_spark.privacy import catalogue as kinds
 from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.allocation import ABSOLUTE, SQUARED, allocate_rho, express_noise, make_claim, sum_error
 from ppsehr_spark.privacy.catalogue import Catalogue
-from ppsehr_spark.privacy.releases import PlannedRelease
+from ppsehr_spark.privacy.releases import Z_95, PlannedRelease
 from ppsehr_spark.service.arguments import add_settings_arguments, load_chosen_settings, make_parser, run_door
 
 _POWERS = {"squared": SQUARED, "absolute": ABSOLUTE}
@@ -144,19 +145,9 @@ def make_plan(settings: Settings, before: _Rows, *, power: int = SQUARED) -> Rel
 def render_plan(plan: ReleasePlan) -> str:
     """The plan as a table and a summary."""
     head = (
-        "release",
-        "kind",
-        "cells",
-        "epsilon",
-        "delta",
-        "noise sd",
-        "error 95%",
-        "signal",
-        "share",
-        "proposed",
-        "K",
-        "K'",
-    )
+        "release", "kind", "cells", "epsilon", "delta", "noise sd", "error 95%", "signal", "share", "proposed",
+        "K", "K'",
+    )  # fmt: skip
     body = [
         (
             line.id, line.kind, _whole(line.cells), f"{line.epsilon:.3f}", f"{line.delta:.0e}" if line.delta else "-",
@@ -165,13 +156,11 @@ def render_plan(plan: ReleasePlan) -> str:
         )
         for line in plan.releases
     ]  # fmt: skip
-    widths = [max(len(row[at]) for row in (head, *body)) for at in range(len(head))]
-    rows = ["  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)) for row in (head, *body)]
     unit = "relative to the typical cell" if plan.is_relative else "in patients or visits (nothing released before)"
     total = f"all together: epsilon {plan.epsilon:.3f} at delta {plan.delta:g}, rho {plan.rho:.6f}"
     error = f"stated error, {unit}: now {plan.error_now:.4g}, as proposed {plan.error_proposed:.4g}"
     bounds = "K, K': visits of a patient that count, now and by the rule (--explain)"
-    return "\n".join([*rows, "", total, error, bounds])
+    return "\n".join([align_columns([head, *body]), "", total, error, bounds])
 
 
 def _describe(
@@ -188,7 +177,7 @@ def _describe(
         epsilon=compute_epsilon(events, delta=catalogue.budget.delta),
         delta=release.delta,
         noise_sd=sd,
-        error_95=simple if simple is not None else None if sd is None else 1.96 * sd,
+        error_95=simple if simple is not None else None if sd is None else Z_95 * sd,
         signal=_share_signal(planned, before.get(release.id, ())),
         share=release.share,
         proposed=release.share * proposed / planned.rho,

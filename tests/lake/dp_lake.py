@@ -19,7 +19,7 @@ from ppsehr_spark.privacy.events import encode_event
 from ppsehr_spark.privacy.grants import Query, redeem_grant
 from ppsehr_spark.privacy.ledger import Ledger, answer_once
 from ppsehr_spark.privacy.policy import Scope, parse_policy
-from ppsehr_spark.privacy.releases import draw_part, make_rows, plan_releases
+from ppsehr_spark.privacy.releases import Counts, PlannedRelease, draw_part, make_rows, plan_releases
 from ppsehr_spark.privacy.training_plan import ExecutedSteps, TrainingPlan
 from ppsehr_spark.privacy.units import Budget, ContributionBounds
 from ppsehr_spark.synthesis.records import (
@@ -109,17 +109,23 @@ def make_note(patient: SyntheticPatient, visit: SyntheticEncounter, **changes: A
 
 
 def _release_statistics(lake: Lake, ledger: Ledger) -> None:
-    scope = Scope("lake", "statistics", "job:stats")
     counts = {"patients_by_department": [400, 300, 0], "length_of_stay_quantiles": [0, 0, *[50] * 10, *[0] * 49]}
     for planned in plan_releases(CATALOGUE, lists={"department": DEPARTMENTS}, span_cells=()):
-        for part in planned.parts:
-            query = Query(STATS_ASK, part.name, scope, part.event, part.bounds)
-            values = counts[planned.release.id]
-            answer = answer_once(ledger, query, draw=lambda grant, p=part, v=values: draw_part(p, v, grant=grant))
-            append_statistics(
-                lake, planned, make_rows(planned, part, answer.value), ask_id=STATS_ASK, grant_id=answer.grant_id,
-                versions={"phi.encounters": 0}, run_id=RUN_ID,
-            )  # fmt: skip
+        release_statistic(lake, ledger, planned, counts[planned.release.id])
+
+
+def release_statistic(
+    lake: Lake, ledger: Ledger, planned: PlannedRelease, counts: Counts, *, ask_id: str = STATS_ASK
+) -> None:
+    """Reserve, draw, commit and store each part of one release."""
+    scope = Scope("lake", "statistics", "job:stats")
+    for part in planned.parts:
+        query = Query(ask_id, part.name, scope, part.event, part.bounds)
+        answer = answer_once(ledger, query, draw=lambda grant, p=part: draw_part(p, counts, grant=grant))
+        append_statistics(
+            lake, planned, make_rows(planned, part, answer.value), ask_id=ask_id, grant_id=answer.grant_id,
+            versions={"phi.encounters": 0}, run_id=RUN_ID,
+        )  # fmt: skip
 
 
 def _fit(lake: Lake, ledger: Ledger, settings: Settings, patients: tuple[SyntheticPatient, ...]) -> None:

@@ -41,6 +41,16 @@ def test_aug_pe_multipliers_are_ours_within_a_hundredth(n: int, epsilon: int, pu
     assert _cost(published, n) == pytest.approx(printed, abs=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "epsilon", "published", "_printed"), PUBLISHED)
+def test_our_search_finds_the_published_multipliers(n: int, epsilon: int, published: float, _printed: float) -> None:
+    """The same figures from the search that training plans use."""
+    budget = Budget(epsilon, 1 / (n * math.log(n)))
+    expected = SEARCHED if (n, epsilon) == (YELP, 1) else published
+    found = calibrate_noise_multiplier(budget, n_steps=N_STEPS, accountant="pld")
+    assert found == pytest.approx(expected, abs=0.01)
+
+
 def test_what_is_asked_of_the_ledger_is_never_below_the_published_noise() -> None:
     """Mironov 2017: RDP is an upper bound, so the noise by which the ledger admits is more, never less."""
     for n, epsilon, published, _ in PUBLISHED[3:6]:

@@ -124,15 +124,25 @@ def bound_items(items: DataFrame, planned: Sequence[PlannedRelease]) -> DataFram
         "cells",
     )
     met = told.repartition("patient_key").sortWithinPartitions("key", "patient_key", "hash", "cells")
-    kept = [each.release for each in planned]
+    releases = [each.release for each in planned]
 
     def bound(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        sums = BoundedSums(kept)
-        for whole in _whole_patients(batches):
-            sums.add(*_to_arrays(whole, len(kept)))
-        yield pa.RecordBatch.from_arrays([pa.array(column) for column in sums.totals()], schema=_BOUNDED)
+        yield from sum_partition(batches, releases)
 
     return map_batches(met.select("patient_key", "key", "cells"), bound, _BOUNDED)
+
+
+def sum_partition(batches: Iterator[pa.RecordBatch], releases: Sequence[Release]) -> Iterator[pa.RecordBatch]:
+    """One batch (release, cell, amount) for all patients of a partition.
+
+    Args:
+        batches: patient_key, the patient's hash as ``key``, and ``cells`` by release; a patient's rows side by side and
+            in hash order, cut anywhere.
+    """
+    sums = BoundedSums(releases)
+    for whole in _whole_patients(batches):
+        sums.add(*_to_arrays(whole, len(releases)))
+    yield pa.RecordBatch.from_arrays([pa.array(column) for column in sums.totals()], schema=_BOUNDED)
 
 
 def _whole_patients(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
