@@ -38,7 +38,7 @@ def spend_budget(lake: Lake, settings: Settings) -> dict[str, str]:
     for ask, name, rho in (
         ("stats-a", "patients_by_department", 0.01),
         ("stats-b", "patients_by_department", 0.01),
-        ("stats-b", "length_of_stay_quantiles.P50", 0.005),
+        ("stats-b", "length_of_stay_quantiles", 0.005),
         ("stats-b", "patients_by_span", 0.005),
     ):
         scope = Scope("lake", "statistics", "job:stats")
@@ -78,7 +78,7 @@ def _statistics(grants: dict[str, str]) -> list[dict[str, Any]]:
         _cell("stats-b", "patients_by_span", 0, ("category", "STD"), 9, kind="spans", title="含某类敏感信息的患者数"),
     ]  # fmt: skip
     paid = {
-        "length_of_stay_quantiles": grants["stats-b/length_of_stay_quantiles.P50"],
+        "length_of_stay_quantiles": grants["stats-b/length_of_stay_quantiles"],
         "patients_by_span": grants["stats-b/patients_by_span"],
     }
     own = {ask: grants[f"{ask}/patients_by_department"] for ask in ("stats-a", "stats-b")}
