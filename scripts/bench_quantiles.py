@@ -2,8 +2,8 @@
 
 Knows: simulated values and how far, in ranks, a chosen candidate lies from the quantile that was asked. Must not know:
 Spark. Values are log-normal, put on a public grid of 1,024 candidates; an error is |share at or below the chosen
-candidate - fraction|, a mean over five quantiles and all repetitions. Epsilon 1 is meant twice: as pure epsilon (a third
-per round of choices, basic composition) and as the ledger's epsilon 1 at delta 1e-7.
+candidate - fraction|, a mean over five quantiles and all repetitions. Epsilon 1 is meant twice: as pure epsilon (a
+third per round of choices, basic composition) and as the ledger's epsilon 1 at delta 1e-7.
 """
 
 from __future__ import annotations

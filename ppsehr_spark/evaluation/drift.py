@@ -1,9 +1,10 @@
 """Drift of a measure between two versions of a table, by t-digests that stay inside the phi zone.
 
-Knows: how value counts become a sketch, how sketches merge, what quantiles one holds and how far two lie apart. Must not
-know: tables, what is measured. A t-digest is not differentially private: its centroids are values of single rows and it
-keeps the extremes exactly. No sketch, and no figure made from one, is ever released. Algorithm and format are those of
-the ``tdigest`` package; its order of merging is random and is fixed here. Reference: Dunning and Ertl 2019 (t-digest).
+Knows: how value counts become a sketch, how sketches merge, what quantiles one holds and how far two lie apart. Must
+not know: tables, what is measured. A t-digest is not differentially private: its centroids are values of single rows
+and it keeps the extremes exactly. No sketch, and no figure made from one, is ever released. Algorithm and format are
+those of the ``tdigest`` package; its order of merging is random and is fixed here. Reference: Dunning and Ertl 2019
+(t-digest).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def count_rows(sketch: str) -> int:
 
 
 def read_quantiles(sketch: str, fractions: Sequence[float]) -> list[float]:
-    """Values below which these shares of the rows lie, by the curve that ``compare_sketches`` compares; NaN of no rows."""
+    """Values below which these shares of the rows lie, on the curve of ``compare_sketches``; NaN of no rows."""
     means, shares = _read_curve(sketch)
     return [float(np.interp(each, shares, means)) if len(means) else float("nan") for each in fractions]
 

@@ -1,15 +1,16 @@
 """Quantiles of released histograms as SQL: free of cost, because only what was released is read.
 
 Knows: how noised bins bound a quantile. Must not know: where the rows come from (``view_specs``), records. A value is
-interpolated between the first and last whole number of its bin, over bins clamped at 0; the open last bin gives its lower
-end. The interval is never narrower than a bin, and is found without clamping, which would favour empty bins.
+interpolated between the first and last whole number of its bin, over bins clamped at 0; the open last bin gives its
+lower end. The interval is never narrower than a bin, and is found without clamping, which would favour empty bins.
 
-**The interval.** With S_j the rows of the first j bins and N all rows, the quantile at f lies beyond them just when
-T_j = S_j - f N is below 0. The noise of T_j has the variance s^2 ((1 - f)^2 j + f^2 (B - j)) for B bins of independent
-noise s^2. A bin is out when T at its lower end is above, or T at its upper end below 0 by more than the 95% of that noise;
-each happens to the bin that holds the quantile with chance 2.5% at most (inversion of a test: Fieller 1954, "Some problems in
-interval estimation", for ratios). The interval goes from the first bin that is not out to the last; its upper end is
-null when that is the open one. Contribution bounds and clamping move quantiles too, and are no part of it.
+**The interval.** With S_j the rows of the first j bins and N all rows, the quantile at f lies beyond them just when T_j
+= S_j - f N is below 0. The noise of T_j has the variance s^2 ((1 - f)^2 j + f^2 (B - j)) for B bins of independent
+noise s^2. A bin is out when T at its lower end is above, or T at its upper end below 0 by more than the 95% of that
+noise; each happens to the bin that holds the quantile with chance 2.5% at most (inversion of a test: Fieller 1954,
+"Some problems in interval estimation", for ratios). The interval goes from the first bin that is not out to the last;
+its upper end is null when that is the open one. Contribution bounds and clamping move quantiles too, and are no part of
+it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ judged AS (
       AND NOT (cell + 1 < n_bins AND upto - f * total
         < -half * sqrt((1 - f) * (1 - f) * (cell + 1) + f * f * (n_bins - cell - 1))) AS is_possible
   FROM asked)
-SELECT query, max(title) AS title, max(measure) AS measure, concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
+SELECT query, max(title) AS title, max(measure) AS measure,
+  concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
   round(max(CASE WHEN is_estimate THEN first_value
     + (f * kept_total - kept_upto + kept) / kept * (coalesce(last_value, first_value) - first_value) END), 2) AS value,
   min(CASE WHEN is_estimate OR is_possible THEN first_value END) AS low,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 

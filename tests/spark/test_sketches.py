@@ -20,9 +20,7 @@ Row: TypeAlias = tuple[str, str, int | None]
 _FRACTIONS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 #: Largest rank error of any of these quantiles; measured .0005 to .0012 for 2,000 to 1,000,000 rows of this kind.
 _BOUND = 0.005
-_COUNTED = pa.schema(
-    [("measure", pa.string()), ("bucket", pa.int32()), ("value", pa.float64()), ("count", pa.int64())]
-)
+_COUNTED = pa.schema([("measure", pa.string()), ("bucket", pa.int32()), ("value", pa.float64()), ("count", pa.int64())])
 
 
 def _make_rows(n: int) -> list[Row]:
@@ -45,12 +43,12 @@ def _rank_error(values: Sequence[float], sketch: str) -> float:
 
 @pytest.mark.spark
 def test_a_sketch_is_the_same_for_the_same_rows_and_close_to_their_ranks(spark: Any) -> None:
-    rows = _make_rows(8_000)
+    rows = _make_rows(5_000)
     shuffled = random.Random(1).sample(rows, len(rows))
 
     def sketch(told: Sequence[Row], n_partitions: int) -> Mapping[str, str]:
-        frame = spark.createDataFrame(list(told), "measure string, key string, value int")
-        return sketch_values(frame.repartition(n_partitions))
+        columns = dict(zip(("measure", "key", "value"), map(list, zip(*told, strict=True)), strict=True))
+        return sketch_values(spark.createDataFrame(pa.table(columns)).repartition(n_partitions))
 
     found = sketch(rows, 1)
     assert found == sketch(shuffled, 7)
@@ -58,8 +56,7 @@ def test_a_sketch_is_the_same_for_the_same_rows_and_close_to_their_ranks(spark: 
         values = [value for name, _, value in rows if name == measure and value is not None]
         assert count_rows(found[measure]) == len(values)
         assert _rank_error(values, found[measure]) <= _BOUND, measure
-    drifted = [(name, key, value and value + 1) for name, key, value in rows]
-    assert sketch(drifted, 3) != found
+    assert sketch_values(spark.createDataFrame([], "measure string, key string, value int")) == {}
 
 
 def test_a_sketch_has_the_packages_format_and_bounded_size() -> None:

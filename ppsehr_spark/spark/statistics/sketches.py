@@ -1,13 +1,14 @@
 """Drift sketches of the phi zone: a t-digest of every measure for one version of a table, made and merged on Spark.
 
-Knows: which measure comes from which table, and in which order parts are merged. Must not know: budgets; nothing here is
-released (``evaluation.drift``).
+Knows: which measure comes from which table, and in which order parts are merged. Must not know: budgets; nothing here
+is released (``evaluation.drift``).
 
-**What is guaranteed.** The hash of a row's key puts it into one of ``N_BUCKETS`` buckets; the keys are HMACs. A bucket is
-sketched from its counts per value, and the sketches are merged by bucket number, all at once. So the text of a sketch
-depends on the rows alone: not on their order, on partitions, on how many executors there are or on what ran twice. It is
-the same byte for byte under one version of the ``tdigest`` package; another version may join centroids otherwise, within
-the same bound. Every bucket is small on the driver: at most some hundred centroids, however many rows there are.
+**What is guaranteed.** The hash of a row's key puts it into one of ``N_BUCKETS`` buckets; the keys are HMACs. A bucket
+is sketched from its counts per value, and the sketches are merged by bucket number, all at once. So the text of a
+sketch depends on the rows alone: not on their order, on partitions, on how many executors there are or on what ran
+twice. It is the same byte for byte under one version of the ``tdigest`` package; another version may join centroids
+otherwise, within the same bound. Every bucket is small on the driver: at most some hundred centroids, however many rows
+there are.
 """
 
 from __future__ import annotations
