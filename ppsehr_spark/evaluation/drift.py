@@ -44,7 +44,7 @@ def merge_sketches(sketches: Sequence[str]) -> str:
 
 def count_rows(sketch: str) -> int:
     """Rows that went into a sketch."""
-    return round(sum(centroid["c"] for centroid in json.loads(sketch)["centroids"]))
+    return round(sum(float(centroid["c"]) for centroid in json.loads(sketch)["centroids"]))
 
 
 def read_quantiles(sketch: str, fractions: Sequence[float]) -> list[float]:

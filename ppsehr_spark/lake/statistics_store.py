@@ -114,7 +114,7 @@ class Sketch:
 
 
 def read_sketches(lake: Lake) -> list[Sketch]:
-    """All sketches by measure and table version, one for each: the last written where a new method made another."""
+    """All sketches by measure and table version, one for each, also where two methods sketched the same rows."""
     rows = lake.read(DRIFT_SKETCHES, [field.name for field in fields(Sketch)]).to_pylist()
     newest = {(row["measure"], row["table_version"]): Sketch(**row) for row in rows}
     return [newest[key] for key in sorted(newest)]
