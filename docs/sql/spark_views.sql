@@ -159,7 +159,13 @@ WITH bins AS (
   SELECT query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
     try_cast(replace(split_part(k.value, '-', 1), '+', '') AS DOUBLE) AS first_value,
     try_cast(CASE WHEN k.value LIKE '%-%' THEN split_part(k.value, '-', 2) ELSE k.value END AS DOUBLE) AS last_value
-  FROM (SELECT *, explode(group_keys) AS k FROM protected.latest_statistics) WHERE kind = 'histogram'),
+  FROM (SELECT s.* FROM (SELECT *, explode(group_keys) AS k FROM protected.dp_statistics) s
+  JOIN (
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1) WHERE kind = 'histogram'),
 sums AS (
   SELECT *, greatest(value, 0) AS kept, sum(value) OVER (PARTITION BY query ORDER BY cell) AS upto,
     sum(value) OVER (PARTITION BY query) AS total, count(*) OVER (PARTITION BY query) AS n_bins,

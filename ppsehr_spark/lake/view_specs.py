@@ -120,7 +120,8 @@ JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.re
         "protected.histogram_quantiles",
         "P10 to P90 of the newest released histograms, within the bins that the noise allows | 已发布分布的分位数",
         ("protected.dp_statistics", "control.privacy_ledger"),
-        quantiles_sql("{keys:protected.latest_statistics}"),
+        quantiles_sql(f"""SELECT s.* FROM ({{keys:protected.dp_statistics}}) s
+  JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1"""),
     ),
     _current("notes", "notes of the newest release | 最新发布的病历"),
     _current(

@@ -74,7 +74,7 @@ BINS = {"0": -4, "1": 12, "2-3": 70, "4-7": 100, "8-14": 60, "15-30": -2, "31+":
 
 def _bin(cell: int, label: str, value: float) -> dict[str, Any]:
     more = {"kind": "histogram", "title": "住院天数分布", "unit": "次", "is_suppressed": value < 6}
-    return _cell("stats-b", "length_of_stay", cell, ("length_of_stay_days", label), value, **more)
+    return _cell("stats-b", "stays_by_days", cell, ("length_of_stay_days", label), value, **more)
 
 
 def _statistics(grants: dict[str, str]) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def _statistics(grants: dict[str, str]) -> list[dict[str, Any]]:
         *(_bin(at, label, value) for at, (label, value) in enumerate(BINS.items())),
     ]  # fmt: skip
     paid = {
-        "length_of_stay": grants["stats-b/patients_by_span"],
+        "stays_by_days": grants["stats-b/patients_by_span"],
         "length_of_stay_quantiles": grants["stats-b/length_of_stay_quantiles"],
         "patients_by_span": grants["stats-b/patients_by_span"],
     }
