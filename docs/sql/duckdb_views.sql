@@ -216,7 +216,7 @@ WHERE release_id IN (
 
 CREATE OR REPLACE VIEW release.current_histogram_quantiles AS
 WITH bins AS (
-  SELECT query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
+  SELECT release_id, query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
     try_cast(replace(split_part(k.value, '-', 1), '+', '') AS DOUBLE) AS first_value,
     try_cast(CASE WHEN k.value LIKE '%-%' THEN split_part(k.value, '-', 2) ELSE k.value END AS DOUBLE) AS last_value
   FROM (SELECT *, unnest(group_keys) AS k FROM release.dp_statistics WHERE release_id IN (
@@ -238,7 +238,7 @@ judged AS (
       AND NOT (cell + 1 < n_bins AND upto - f * total
         < -half * sqrt((1 - f) * (1 - f) * (cell + 1) + f * f * (n_bins - cell - 1))) AS is_possible
   FROM asked)
-SELECT query, max(title) AS title, max(measure) AS measure,
+SELECT max(release_id) AS release_id, query, max(title) AS title, max(measure) AS measure,
   concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
   round(max(CASE WHEN is_estimate THEN first_value
     + (f * kept_total - kept_upto + kept) / kept * (coalesce(last_value, first_value) - first_value) END), 2) AS value,

@@ -19,15 +19,17 @@ from __future__ import annotations
 FRACTIONS = ("0.10", "0.25", "0.50", "0.75", "0.90")
 
 
-def quantiles_sql(statistics: str) -> str:
+def quantiles_sql(statistics: str, *, release: str = "") -> str:
     """One row per histogram and fraction: query, title, measure, quantile, value, low, high.
 
     Args:
         statistics: SQL of rows of ``dp_statistics``, one answer per query, with one row per group key as ``k``.
+        release: column that names the one release they belong to, and comes first; none by default.
     """
     values = ", ".join(f"({fraction})" for fraction in FRACTIONS)
+    named, shown = (f"{release}, ", f"max({release}) AS {release}, ") if release else ("", "")
     return f"""WITH bins AS (
-  SELECT query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
+  SELECT {named}query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
     try_cast(replace(split_part(k.value, '-', 1), '+', '') AS DOUBLE) AS first_value,
     try_cast(CASE WHEN k.value LIKE '%-%' THEN split_part(k.value, '-', 2) ELSE k.value END AS DOUBLE) AS last_value
   FROM ({statistics}) WHERE kind = 'histogram'),
@@ -45,7 +47,7 @@ judged AS (
       AND NOT (cell + 1 < n_bins AND upto - f * total
         < -half * sqrt((1 - f) * (1 - f) * (cell + 1) + f * f * (n_bins - cell - 1))) AS is_possible
   FROM asked)
-SELECT query, max(title) AS title, max(measure) AS measure,
+SELECT {shown}query, max(title) AS title, max(measure) AS measure,
   concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
   round(max(CASE WHEN is_estimate THEN first_value
     + (f * kept_total - kept_upto + kept) / kept * (coalesce(last_value, first_value) - first_value) END), 2) AS value,
