@@ -51,9 +51,7 @@ def rows() -> pa.Table:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 299, 300, 301])
-def test_batches_cut_anywhere_give_the_same_sums(
-    rows: pa.Table, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_cut_anywhere_give_the_same_sums(rows: pa.Table, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "_ROWS_AT_ONCE", 1)
     assert sum_cut(rows, size) == sum_cut(rows, rows.num_rows)
 
