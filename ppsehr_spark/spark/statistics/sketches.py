@@ -31,7 +31,7 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.bounding import order_by_hash
 from ppsehr_spark.spark.frames import map_batches, read_table
 from ppsehr_spark.spark.session import describe
-from ppsehr_spark.spark.statistics.public_lists import measure_of
+from ppsehr_spark.spark.statistics.facts import measure_of
 
 NOTE_CHARS = "note_chars"
 #: Part of what a sketch is: another number gives other centroids. Raise ``_METHOD`` with it.
