@@ -6,8 +6,8 @@ is released (``evaluation.drift``).
 **What is guaranteed.** The hash of a row's key puts it into one of ``N_BUCKETS`` buckets; the keys are HMACs. A bucket
 is sketched from its counts per value, and the sketches are merged by bucket number, all at once. So the text of a
 sketch depends on the rows alone: not on their order, on partitions, on how many executors there are or on what ran
-twice. It is the same byte for byte under one version of the ``tdigest`` package; another version may join centroids
-otherwise, within the same bound. Every bucket is small on the driver: at most some hundred centroids, however many rows
+twice. It is the same byte for byte under one version of the ``fastdigest`` package; another version may join centroids
+otherwise, within the same bound. Every bucket is small on the driver: at most a thousand centroids, however many rows
 there are.
 """
 
@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.config import hash_values
-from ppsehr_spark.evaluation.drift import build_sketch, count_rows, merge_sketches
+from ppsehr_spark.evaluation.drift import build_sketch, count_rows, merge_sketches, sketch_arrays
 from ppsehr_spark.lake.schemas import ENCOUNTERS, NOTES, TableSpec
 from ppsehr_spark.lake.statistics_plan import LENGTH_OF_STAY
 from ppsehr_spark.lake.statistics_store import append_sketch, has_sketch
@@ -102,7 +102,7 @@ def sketch_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBat
     starts = np.flatnonzero(is_first)
     for low, high in zip(starts, [*starts[1:], table.num_rows], strict=True):
         own = table.slice(low, high - low)
-        sketch = build_sketch(dict(zip(own["value"].to_pylist(), own["count"].to_pylist(), strict=True)))
+        sketch = sketch_arrays(own["value"].to_numpy(), own["count"].to_numpy())
         yield pa.RecordBatch.from_pylist(
             [{"measure": measures[low], "bucket": int(buckets[low]), "sketch": sketch}], schema=_SKETCH_SCHEMA
         )
