@@ -19,7 +19,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.lake import schemas
-from ppsehr_spark.lake.statistics_plan import AGE, MARKS_PER_PATIENT, NO_TIER, PublicLists
+from ppsehr_spark.lake.statistics_plan import AGE, MARKS_PER_PATIENT, NO_TIER, OF_PATIENTS, PublicLists
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.catalogue import HISTOGRAM, MOMENTS, MONTH, QUANTILE, SPANS, THRESHOLD, Release
 from ppsehr_spark.privacy.releases import Counts, PlannedRelease
@@ -69,7 +69,7 @@ def aggregate_releases(
     if any(not _is_about_marks(each.release) for each in planned):
         visits = read(schemas.ENCOUNTERS)
         if any(_needs_patients(each.release) for each in planned):
-            people = read(schemas.PATIENTS).select("patient_key", "sex", "birth_date")
+            people = read(schemas.PATIENTS).select("patient_key", *sorted(OF_PATIENTS), "birth_date")
             visits = visits.join(people, "patient_key", "left")
         frames.append(list_visits(visits, planned, lists))
     if any(_is_about_marks(each.release) for each in planned):
@@ -182,7 +182,7 @@ def _is_about_marks(release: Release) -> bool:
 
 
 def _needs_patients(release: Release) -> bool:
-    return "sex" in (*release.keys, *release.levels, *release.only) or release.measure == AGE
+    return not OF_PATIENTS.isdisjoint((*release.keys, *release.levels, *release.only)) or release.measure == AGE
 
 
 def _locate_mark(planned: PlannedRelease) -> Column:

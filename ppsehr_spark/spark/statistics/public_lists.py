@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from ppsehr_spark.domain.codelists import Chapter
-from ppsehr_spark.lake.statistics_plan import AGE, LENGTH_OF_STAY, PublicLists
+from ppsehr_spark.lake.statistics_plan import AGE, LENGTH_OF_STAY, WITH_REST, PublicLists
 from ppsehr_spark.privacy.key_forms import list_alphabets
 
 _CATEGORY, _CODE = "_category", "_diagnosis_code"
@@ -37,7 +37,11 @@ def locate_key(name: str, lists: PublicLists) -> Column:
         return _locate_icd(name, lists)
     if name == "department_group":
         return _locate_group(lists)
-    return locate_value(F.col(name), lists.values[name])
+    values = lists.values[name]
+    found = locate_value(F.col(name), values)
+    if name in WITH_REST:
+        found = F.when(found < len(values) - 1, found).otherwise(locate_value(F.col(lists.coarser[name]), values))
+    return found
 
 
 def add_positions(encounters: DataFrame, names: Iterable[str], lists: PublicLists) -> DataFrame:
