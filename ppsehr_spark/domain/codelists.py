@@ -1,7 +1,8 @@
 """Public code lists: the only keys that statistics and synthesis may use.
 
 Knows: departments, wards, places, ICD-10 chapters, blocks and diagnoses as they stand in the files of
-``conf/codelists/``. Must not know: the values that stand in the data (keys taken from data would themselves be a release). Reference: ICD-10, WHO, chapters by three-character category.
+``conf/codelists/``. Must not know: the values that stand in the data (keys taken from data would themselves be a
+release). Reference: ICD-10, WHO, chapters by three-character category.
 """
 
 from __future__ import annotations
