@@ -359,7 +359,7 @@ CREATE TABLE IF NOT EXISTS control.runs (
   `conf_hash` STRING COMMENT 'settings',
   `code_version` STRING COMMENT 'package version',
   `started_at` TIMESTAMP COMMENT 'start',
-  `seconds` DOUBLE COMMENT 'wall time in s'
+  `seconds` DOUBLE COMMENT 'wall time in s; null for a run that died unseen'
 ) USING delta
 COMMENT 'one row per stage run that ended, well or not | 运行记录'
 LOCATION '${lake}/control/runs'
