@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from ppsehr_spark.domain.identity import load_key
 from ppsehr_spark.lake import schemas
@@ -45,7 +46,7 @@ def forget_merged(
     describe(spark, "ingest: look for patients merged into erased ones")
     found = _find(changed, key_file=key_file, erased=frozenset(erased)).persist()
     try:
-        hashes = frozenset(row["person_hash"] for row in found.select("person_hash").toLocalIterator())
+        hashes = frozenset(found.agg(F.collect_set("person_hash")).first()[0])
         if hashes:
             _remove(spark, lake, found.select("patient_key"))
             crash_point("ingest.before_tombstones")
