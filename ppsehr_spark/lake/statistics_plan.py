@@ -1,7 +1,7 @@
 """What the catalogue would release, planned from conf alone: public lists, their order and which list refines which.
 
 Knows: the names that ``conf/releases.toml`` may use. Must not know: data, how a row is found to belong to a cell
-(that is ``spark.statistics.public_lists``). Gates, the plan for people and the stage plan by the same function.
+(that is ``spark.statistics.cells``). Gates, the plan for people and the stage plan by the same function.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ DIAGNOSIS_CODE = "diagnosis_code"
 PRIVATE_KEYS = frozenset({DIAGNOSIS_CODE})
 #: Lists whose values stand in phi.patients, in columns of these names.
 OF_PATIENTS = frozenset({"sex", "region", "city"})
-#: Lists in which the name of a coarser value stands for its rows whose own value is unknown or not listed.
-WITH_REST = frozenset({"city", "ward"})
+#: Lists in which the name of a coarser value stands for its rows whose own value is unknown or not listed -> its list.
+WITH_REST = {"city": "region", "ward": "department"}
 
 
 @dataclass(frozen=True)
