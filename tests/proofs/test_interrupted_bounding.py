@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from ppsehr_spark.privacy.releases import score_quantile
 from tests.proofs.interrupted_visits import plan_visits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +40,5 @@ def test_retries_change_no_count_and_neighbours_stay_within_their_bounds(tmp_pat
     for each in planned:
         for part in each.parts:
             pair = [found[side][each.release.id] for side in ("interrupted", "without")]
-            if part.fraction:
-                pair = [score_quantile(counts, part.fraction) for counts in pair]
             assert math.dist(*pair) <= part.bounds.l2_sensitivity + 1e-9, part.name
             assert max(abs(a - b) for a, b in zip(*pair, strict=True)) <= part.bounds.max_per_cell, part.name
