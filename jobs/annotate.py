@@ -19,7 +19,9 @@ def _body(context: RunContext) -> StageResult:
     if options.resume or options.explain:
         print(f"annotate: run {context.run_id} finds {describe_open(lake, context.settings)}", file=sys.stderr)
     with context.progress(unit="segment") as progress:
-        counts = annotate_lake(lake, settings=context.settings, run_id=context.run_id, progress=progress, only=only)
+        counts = annotate_lake(
+            lake, settings=context.settings, run_id=context.run_id, progress=progress, only=only, done=context.done
+        )
     return StageResult(counts.to_dict(), is_partial=counts.n_dead_letters > 0)
 
 

@@ -25,9 +25,10 @@ from ppsehr_spark.errors import ConfigurationError, ExitCode, PpsehrError, Usage
 from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.summary import render_summary, summarise_lake
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.deaths import record_death
 from ppsehr_spark.operations.metrics import write_run_metrics
 from ppsehr_spark.operations.plans import render_plans
-from ppsehr_spark.operations.records import RunStart, record_death
+from ppsehr_spark.operations.records import RunStart
 from ppsehr_spark.operations.reporting import Reporter, is_json_by_environment, wants_json
 from ppsehr_spark.runtime import new_run_id
 from ppsehr_spark.service.drift_door import main as compare_refreshes

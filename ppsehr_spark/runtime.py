@@ -31,6 +31,7 @@ from ppsehr_spark.lake.knowledge_store import with_knowledge
 from ppsehr_spark.lake.lake_identity import check_identity
 from ppsehr_spark.lake.schemas import TableSpec
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.deaths import leave_mark, remove_mark, settle_deaths
 from ppsehr_spark.operations.metrics import write_stage_metrics
 from ppsehr_spark.operations.plans import describe_plan, estimate_run
 from ppsehr_spark.operations.records import OK, PARTIAL, RunEnd, RunStart, append_run, end_of_error, is_done
@@ -57,6 +58,7 @@ class RunContext:
         arguments: the job's own arguments.
         conf: conf files as they lie on disk, without the knowledge base.
         pins: table versions and conf of this run, read before the body starts.
+        done: counts that a body writes as it goes; they stand in the row of a run that fails.
     """
 
     stage: str
@@ -66,6 +68,7 @@ class RunContext:
     arguments: argparse.Namespace
     conf: ConfFiles = field(default_factory=dict)
     pins: Pins = field(default_factory=Pins)
+    done: dict[str, int | float] = field(default_factory=dict)
 
     def reading(self) -> Reading:
         """At which versions the inputs are read, and whether their change feeds are followed or all is compared."""
@@ -214,6 +217,8 @@ def _run(stage: Stage, options: argparse.Namespace, plain: Settings) -> int:
         print(json.dumps(_plan(stage, context), ensure_ascii=False))
         return int(ExitCode.OK)
     start = RunStart(context.run_id, stage.name, started_at=datetime.now(UTC))
+    with context.reporter.tolerate("RUN_NOT_RECORDED"):
+        settle_deaths(lake, settings)
     try:
         check_identity(context.lake, context.settings.identity.key_file)
         fingerprint = _fingerprint(stage, context)
@@ -251,17 +256,19 @@ def _begin(stage: Stage, context: RunContext, fingerprint: str) -> RunStart:
 
 
 def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
+    mark = leave_mark(context.lake, start)
     try:
         result = stage.body(context)
         crash_point(f"{stage.name}.before_record")
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        _record_failure(stage, context, start, error)
+        _record_failure(stage, context, start, error, mark=mark)
         raise
     code = ExitCode.PARTIAL if result.is_partial else ExitCode.OK
     outputs = result.output_versions or _outputs(stage, context.lake)
     done = {"work_rows": int(result.counts.get(stage.work_count, 0))} if stage.work_count else {}
     end = RunEnd(PARTIAL if result.is_partial else OK, int(code), counts=result.counts, output_versions=outputs)
     row = append_run(context.lake, context.settings, replace(start, **done), end)
+    remove_mark(context.lake, mark)
     append_entry(
         context.lake,
         actor=f"job:{stage.name}",
@@ -277,11 +284,15 @@ def _run_and_record(stage: Stage, context: RunContext, start: RunStart) -> int:
     return int(code)
 
 
-def _record_failure(stage: Stage, context: RunContext, start: RunStart, error: BaseException) -> None:
+def _record_failure(
+    stage: Stage, context: RunContext, start: RunStart, error: BaseException, *, mark: str = ""
+) -> None:
     """The row of a run that did not end well; a lake that cannot be written must not hide why."""
     with context.reporter.tolerate("RUN_NOT_RECORDED"):
-        end = replace(end_of_error(error), output_versions=_outputs(stage, context.lake))
+        end = replace(end_of_error(error), counts=context.done, output_versions=_outputs(stage, context.lake))
         append_run(context.lake, context.settings, start, end)
+        if mark:
+            remove_mark(context.lake, mark)
         _write_metrics(context)
 
 

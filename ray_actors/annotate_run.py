@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +36,13 @@ _POLL_S = 1.0
 
 
 def annotate_lake(
-    lake: Lake, *, settings: Settings, run_id: str, progress: Any, only: Collection[str] | None = None
+    lake: Lake,
+    *,
+    settings: Settings,
+    run_id: str,
+    progress: Any,
+    only: Collection[str] | None = None,
+    done: MutableMapping[str, int | float] | None = None,
 ) -> AnnotateCounts:
     """Ask about open segments until none is left or the token budget is spent, and commit the answers.
 
@@ -45,6 +51,7 @@ def annotate_lake(
     Args:
         progress: a tqdm-like bar that counts segments.
         only: these segments and no others.
+        done: takes the counts of a run that worked, also of one that fails: its tokens are spent all the same.
 
     Raises:
         InfrastructureError: ``INTERRUPTED`` after SIGTERM, ``ENGINE_DOWN`` when nothing but failures come back,
@@ -74,6 +81,8 @@ def annotate_lake(
         counts.n_repeated = dispatch.n_repeated + sink.n_repeated
         counts.n_taken_over, counts.n_elsewhere = claims.n_taken_over, feed.n_left and claims.n_elsewhere
         counts.n_open_after = sum(key not in watch.answered for key in keys)
+        if done is not None:
+            done.update(counts.to_dict())
     return counts
 
 

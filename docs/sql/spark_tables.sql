@@ -12,7 +12,9 @@ CREATE TABLE IF NOT EXISTS phi.patients (
   `birth_date` DATE COMMENT 'date of birth',
   `death_date` DATE COMMENT 'date of death',
   `marital_status` STRING COMMENT 'as recorded',
-  `source` STRING COMMENT 'source mapping name'
+  `source` STRING COMMENT 'source mapping name',
+  `region` STRING COMMENT 'province of residence as registered, full name; null when unknown',
+  `city` STRING COMMENT 'prefecture-level city of residence as registered, full name; null when unknown'
 ) USING delta
 COMMENT 'patients as the source knows them | 患者'
 LOCATION '${lake}/phi/patients'
@@ -33,7 +35,8 @@ CREATE TABLE IF NOT EXISTS phi.encounters (
   `discharged_at` TIMESTAMP COMMENT 'end of the visit',
   `diagnosis_codes` ARRAY<STRING> COMMENT 'ICD-10, main diagnosis first',
   `is_deceased` BOOLEAN COMMENT 'died during the visit',
-  `source` STRING COMMENT 'source mapping name'
+  `source` STRING COMMENT 'source mapping name',
+  `ward` STRING COMMENT 'ward in Chinese as registered; null when unknown'
 ) USING delta
 COMMENT 'visits and stays | 就诊'
 LOCATION '${lake}/phi/encounters'
@@ -356,7 +359,7 @@ CREATE TABLE IF NOT EXISTS control.runs (
   `conf_hash` STRING COMMENT 'settings',
   `code_version` STRING COMMENT 'package version',
   `started_at` TIMESTAMP COMMENT 'start',
-  `seconds` DOUBLE COMMENT 'wall time in s'
+  `seconds` DOUBLE COMMENT 'wall time in s; null for a run that died unseen'
 ) USING delta
 COMMENT 'one row per stage run that ended, well or not | 运行记录'
 LOCATION '${lake}/control/runs'

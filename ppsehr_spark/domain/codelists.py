@@ -1,7 +1,8 @@
-"""Public code lists: departments, ICD-10 chapters, diagnoses; the only keys that statistics and synthesis may use.
+"""Public code lists: the only keys that statistics and synthesis may use.
 
-Knows: the files in ``conf/codelists/``. Must not know: the values that stand in the data (keys taken from data would
-themselves be a release). Reference: ICD-10, WHO, chapters by three-character category.
+Knows: departments, wards, places, ICD-10 chapters, blocks and diagnoses as they stand in the files of
+``conf/codelists/``. Must not know: the values that stand in the data (keys taken from data would themselves be a
+release). Reference: ICD-10, WHO, chapters by three-character category.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from ppsehr_spark.errors import ConfigurationError
 OTHER_DEPARTMENT = "其他科室"
 OTHER_CHAPTER = "其他"
 OTHER_GROUP = "其他系统"
+OTHER_REGION = "其他地区"
 _FOLDER = "codelists/"
+_WARDS, _CITIES = "wards.tsv", "cities.tsv"
 _CATEGORY_CHARS = 3
 
 
@@ -63,13 +66,21 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class CodeLists:
-    """All lists of one conf folder; blocks and groups of departments are empty where a folder has no such file."""
+    """All lists of one conf folder; blocks, groups, wards and cities are empty where a folder has no such file.
+
+    Attributes:
+        department_groups: department -> group.
+        wards: ward -> department.
+        cities: prefecture-level city -> province; municipalities are their own city.
+    """
 
     departments: tuple[str, ...]
     chapters: tuple[Chapter, ...]
     diagnoses: tuple[Diagnosis, ...]
     blocks: tuple[Block, ...] = ()
     department_groups: Mapping[str, str] = field(default_factory=dict)
+    wards: Mapping[str, str] = field(default_factory=dict)
+    cities: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _firsts(self) -> list[str]:
@@ -99,16 +110,43 @@ def load_codelists(files: Mapping[str, str]) -> CodeLists:
     Raises:
         ConfigurationError: ``CODE_LIST`` with file and line for a line of another form.
     """
+    departments = tuple(row[0] for row in _read(files, "departments.tsv", 1))
     chapters = sorted((Chapter(*row) for row in _read(files, "icd10_chapters.tsv", 4)), key=lambda item: item.first)
     return CodeLists(
-        departments=tuple(row[0] for row in _read(files, "departments.tsv", 1)),
+        departments=departments,
         chapters=tuple(chapters),
         diagnoses=tuple(_to_diagnosis(row) for row in _read(files, "diagnoses.tsv", 6)),
         blocks=tuple(
             sorted((Block(*row) for row in _read_if_any(files, "icd10_blocks.tsv", 3)), key=lambda b: b.first)
         ),
         department_groups={row[0]: row[1] for row in _read_if_any(files, "department_groups.tsv", 2)},
+        wards=_read_wards(files, frozenset(departments)),
+        cities=_read_cities(files),
     )
+
+
+def _read_wards(files: Mapping[str, str], departments: frozenset[str]) -> dict[str, str]:
+    """Ward -> department; a department's own name stands for its visits without a ward, so no ward may bear it."""
+    wards = {row[0]: row[1] for row in _read_if_any(files, _WARDS, 2)}
+    for ward, department in wards.items():
+        if department not in departments:
+            raise _refuse_row(_WARDS, ward, "each department stands in departments.tsv, too")
+        if ward in departments or ward == OTHER_DEPARTMENT:
+            raise _refuse_row(_WARDS, ward, "no ward bears the name of a department")
+    return wards
+
+
+def _read_cities(files: Mapping[str, str]) -> dict[str, str]:
+    """City -> province; a province's own name stands for its people of unknown city."""
+    cities = {row[0]: row[1] for row in _read_if_any(files, _CITIES, 2)}
+    for city, region in cities.items():
+        if OTHER_REGION in (city, region) or (city in cities.values() and city != region):
+            raise _refuse_row(_CITIES, city, "no city bears the name of another province, nor that of all others")
+    return cities
+
+
+def _refuse_row(name: str, entry: str, hint: str) -> ConfigurationError:
+    return ConfigurationError("CODE_LIST", file=f"{_FOLDER}{name}", entry=entry, hint=hint)
 
 
 def _read_if_any(files: Mapping[str, str], name: str, n_columns: int) -> list[tuple[str, ...]]:

@@ -35,7 +35,7 @@ RUNS = TableSpec(
         _column("conf_hash", pa.string(), "settings"),
         _column("code_version", pa.string(), "package version"),
         _column("started_at", _UTC, "start"),
-        _column("seconds", pa.float64(), "wall time in s"),
+        _column("seconds", pa.float64(), "wall time in s; null for a run that died unseen"),
     ]),
     ("run_id", "stage"), "any", "deltalake",
 )  # fmt: skip

@@ -99,6 +99,8 @@ PATIENTS = TableSpec(
         _column("death_date", pa.date32(), "date of death"),
         _column("marital_status", pa.string(), "as recorded"),
         _column("source", pa.string(), "source mapping name"),
+        _column("region", pa.string(), "province of residence as registered, full name; null when unknown"),
+        _column("city", pa.string(), "prefecture-level city of residence as registered, full name; null when unknown"),
     ]),
     ("patient_key",), "ingest", "spark", has_deletion_vectors=True, has_change_feed=True,
 )  # fmt: skip
@@ -115,6 +117,7 @@ ENCOUNTERS = TableSpec(
         _column("diagnosis_codes", pa.list_(pa.string()), "ICD-10, main diagnosis first"),
         _column("is_deceased", pa.bool_(), "died during the visit"),
         _column("source", pa.string(), "source mapping name"),
+        _column("ward", pa.string(), "ward in Chinese as registered; null when unknown"),
     ]),
     ("encounter_key",), "ingest", "spark", has_deletion_vectors=True, has_change_feed=True,
 )  # fmt: skip

@@ -6,7 +6,7 @@ Knows: the names that ``conf/releases.toml`` may use. Must not know: data, how a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ppsehr_spark.config import Settings
@@ -14,6 +14,7 @@ from ppsehr_spark.domain.codelists import (
     OTHER_CHAPTER,
     OTHER_DEPARTMENT,
     OTHER_GROUP,
+    OTHER_REGION,
     Block,
     Chapter,
     CodeLists,
@@ -39,6 +40,10 @@ PATIENT_MEASURES = frozenset({VISITS_PER_PATIENT, MARKS_PER_PATIENT})
 #: What keys may be selected from by threshold: the main diagnosis as it is coded.
 DIAGNOSIS_CODE = "diagnosis_code"
 PRIVATE_KEYS = frozenset({DIAGNOSIS_CODE})
+#: Lists whose values stand in phi.patients, in columns of these names.
+OF_PATIENTS = frozenset({"sex", "region", "city"})
+#: Lists in which the name of a coarser value stands for its rows whose own value is unknown or not listed -> its list.
+WITH_REST = {"city": "region", "ward": "department"}
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,23 @@ def load_public_lists(files: Mapping[str, str]) -> PublicLists:
     }
     codes_of = _list_icd_codes(codes)
     values["icd_code"] = (*codes_of, OTHER_CHAPTER)
+    wards, cities = _add_rest(codes.wards, departments[:-1]), _add_rest(codes.cities, _list_regions(codes))
+    values |= {
+        "ward": (*wards, OTHER_DEPARTMENT),
+        "region": (*_list_regions(codes), OTHER_REGION),
+        "city": (*cities, OTHER_REGION),
+    }
     parents = {
         "department": groups,
+        "ward": {**wards, OTHER_DEPARTMENT: OTHER_DEPARTMENT},
+        "city": {**cities, OTHER_REGION: OTHER_REGION},
         "block": {**block_chapters, OTHER_CHAPTER: OTHER_CHAPTER},
         "icd_code": {**codes_of, OTHER_CHAPTER: OTHER_CHAPTER},
     }
-    coarser = {"department": "department_group", "block": "chapter", "icd_code": "block"}
+    coarser = {
+        "department": "department_group", "block": "chapter", "icd_code": "block", "ward": "department",
+        "city": "region",
+    }  # fmt: skip
     return PublicLists(values, codes.chapters, tuple(span_cells), codes.blocks, parents, coarser)
 
 
@@ -134,4 +150,16 @@ def _list_icd_codes(codes: CodeLists) -> dict[str, str]:
     for block in codes.blocks:
         own = [category for category in categories if block.first <= category <= block.last]
         found |= dict.fromkeys([*own, block.code], block.code)
+    return found
+
+
+def _list_regions(codes: CodeLists) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(codes.cities.values()))
+
+
+def _add_rest(coarser_of: Mapping[str, str], coarser: Sequence[str]) -> dict[str, str]:
+    """Every value with its coarser one, side by side; the coarser one's own name closes each group and is its rest."""
+    found = {}
+    for name in coarser:
+        found |= dict.fromkeys([*(value for value, above in coarser_of.items() if above == name), name], name)
     return found

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-#: Bumped when a table changes its shape; an older lake is refused with the migration to run.
+#: Bumped when a table changes its shape; an older lake is refused with the migration to run. One more nullable column
+#: is no such change: it reads as null where a table lacks it, and the next write adds it (``tables.list_missing``).
 SCHEMA_VERSION = 3
 
 ZONES = ("phi", "protected", "release", "control")

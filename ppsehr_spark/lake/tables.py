@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
@@ -131,7 +132,8 @@ class Lake:
                 return False
             try:
                 properties = CommitProperties(app_transactions=transactions, max_commit_retries=0 if app_id else 15)
-                write_deltalake(table, data, mode="append", commit_properties=properties)
+                widen: Any = {"schema_mode": "merge"} if list_missing(table, spec) else {}
+                write_deltalake(table, data, mode="append", commit_properties=properties, **widen)
             except CommitFailedError:
                 time.sleep(_FIRST_BACKOFF_S * 2 ** min(attempt, 6) * (0.5 + random.random()))
             else:
@@ -145,7 +147,14 @@ def stream_snapshot(
     """As ``Lake.stream``, of a table that is open already: exactly the rows of that handle's version."""
     names = list(columns or spec.schema.names)
     schema = pa.schema([spec.schema.field(name) for name in names])
-    listed = ", ".join(f'"{name}"' for name in names)
+    missing = {field.name for field in list_missing(table, spec)}
+    listed = ", ".join(f'NULL AS "{name}"' if name in missing else f'"{name}"' for name in names)
     sql = f"SELECT {listed} FROM t" + (f" WHERE {where}" if where else "")
     rows = pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(sql))
     return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
+
+
+def list_missing(table: DeltaTable, spec: TableSpec) -> list[pa.Field]:
+    """Nullable columns of the spec that this version of the table was written without; they count as null."""
+    present = {field.name for field in table.schema().fields}
+    return [field for field in spec.schema if field.nullable and field.name not in present]

@@ -92,7 +92,7 @@ def stage_metrics(stage: str, runs: Sequence[Mapping[str, Any]]) -> list[Metric]
         Metric("ppsehr_stage_tokens_total", "Model tokens of all runs.", "counter", ("stage", "kind"), tokens),
         Metric(
             "ppsehr_stage_duration_seconds_total", "Wall time of all runs.", "counter", one,
-            {(stage,): sum(run["seconds"] for run in runs)},
+            {(stage,): sum(run["seconds"] or 0.0 for run in runs)},
         ),
     ]  # fmt: skip
 
@@ -137,7 +137,7 @@ def _counts(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _ended(run: Mapping[str, Any]) -> float:
-    return float(run["started_at"].timestamp() + run["seconds"])
+    return float(run["started_at"].timestamp() + (run["seconds"] or 0.0))
 
 
 def _last_success(path: Path) -> float | None:

@@ -24,8 +24,6 @@ from ppsehr_spark.operations.costs import Tokens, price_run, read_tokens
 from ppsehr_spark.operations.versions import library_versions
 
 OK, PARTIAL, FAILED, INTERRUPTED = "ok", "partial", "failed", "interrupted"
-#: A stage process that ended without leaving a row: killed, out of memory, or at a crash point of a test.
-PROCESS_DIED = "PROCESS_DIED"
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class RunStart:
         input_versions: table -> version.
         work_rows: rows of the work ahead; ``None`` where nobody can say.
         resources: knowledge, prompts, model, tagger.
+        clock: reading of this process's clock at the start; ``None`` where nobody knows how long the run took.
     """
 
     run_id: str
@@ -48,7 +47,7 @@ class RunStart:
     work_rows: int | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.monotonic)
+    clock: float | None = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ def end_of_error(error: BaseException) -> RunEnd:
     return RunEnd(FAILED, int(ExitCode.INFRASTRUCTURE), f"UNEXPECTED.{type(error).__name__}")
 
 
-def append_run(lake: Lake, settings: Settings, start: RunStart, end: RunEnd) -> dict[str, Any]:
-    """Write the row and return it."""
-    seconds = time.monotonic() - start.clock
+def append_run(lake: Lake, settings: Settings, start: RunStart, end: RunEnd, *, app_id: str = "") -> dict[str, Any]:
+    """Write the row and return it; under an ``app_id`` it is written once, however often it is tried."""
+    seconds = None if start.clock is None else time.monotonic() - start.clock
     tokens = read_tokens(end.counts)
     row = {
         "run_id": start.run_id,
@@ -88,7 +87,7 @@ def append_run(lake: Lake, settings: Settings, start: RunStart, end: RunEnd) -> 
         "output_versions": json.dumps(dict(end.output_versions), sort_keys=True),
         "work_rows": start.work_rows,
         **_token_columns(tokens),
-        "cost": price_run(settings, stage=start.stage, tokens=tokens, seconds=seconds),
+        "cost": None if seconds is None else price_run(settings, stage=start.stage, tokens=tokens, seconds=seconds),
         "library_versions": json.dumps(library_versions(), sort_keys=True),
         "resource_versions": json.dumps(dict(start.resources), sort_keys=True),
         "conf_fingerprint": start.conf_fingerprint,
@@ -97,22 +96,9 @@ def append_run(lake: Lake, settings: Settings, start: RunStart, end: RunEnd) -> 
         "started_at": start.started_at,
         "seconds": seconds,
     }
-    lake.append(schemas.RUNS, pa.Table.from_pylist([row], schema=schemas.RUNS.schema))
+    rows = pa.Table.from_pylist([row], schema=schemas.RUNS.schema)
+    lake.append(schemas.RUNS, rows, app_id=app_id, app_version=int(bool(app_id)))
     return row
-
-
-def record_death(lake: Lake, settings: Settings, start: RunStart, *, exit_code: int, wait_s: float = 0.0) -> bool:
-    """Write the row that a killed stage could not write; True when one was missing.
-
-    Args:
-        wait_s: how long the stage may still take to write its own: a Spark driver outlives its JVM for a moment.
-    """
-    deadline = time.monotonic() + wait_s
-    while not (has_row := _has_row(lake, start)) and time.monotonic() < deadline:
-        time.sleep(1.0)
-    if not has_row:
-        append_run(lake, settings, start, RunEnd(INTERRUPTED, exit_code, PROCESS_DIED))
-    return not has_row
 
 
 def read_runs(lake: Lake, stage: str = "") -> list[dict[str, Any]]:
@@ -128,12 +114,6 @@ def is_done(lake: Lake, stage: str, fingerprint: str) -> bool:
     """
     runs = read_runs(lake, stage)
     return bool(runs) and (runs[-1]["fingerprint"], runs[-1]["status"]) == (fingerprint, OK)
-
-
-def _has_row(lake: Lake, start: RunStart) -> bool:
-    """Whether this very run has its row: of the same run id, not older than the start (a run may be taken up again)."""
-    runs = [run for run in read_runs(lake, start.stage) if run["run_id"] == start.run_id]
-    return any(run["started_at"] >= start.started_at for run in runs)
 
 
 def _token_columns(tokens: Tokens) -> dict[str, int | None]:

@@ -24,6 +24,7 @@ from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
 from ppsehr_spark.domain.tiering import TierRules
 from ppsehr_spark.errors import ConfigurationError, ExitCode
+from ppsehr_spark.lake.statistics_plan import plan_files
 from ppsehr_spark.privacy.policy import parse_policy
 from ppsehr_spark.service.arguments import make_parser, run_door
 from ppsehr_spark.service.conf_phrases import describe_error, locate_error
@@ -105,10 +106,11 @@ def _check_meaning(files: ConfFiles) -> list[Finding]:
 
 
 def _check_second_half(files: ConfFiles) -> list[Finding]:
-    """Caps, code lists, record model and note forms; the record model only on caps and lists that can be read."""
+    """Caps and code lists; where they can be read, what builds on them: statistics, record model, note forms."""
     findings = [*_try(files, lambda: parse_policy(files)), *_try(files, lambda: load_codelists(files))]
     if not findings:
         delta = parse_policy(files).total.delta
+        findings += _try(files, lambda: plan_files(files))
         findings += _try(files, lambda: parse_record_plan(files, delta=delta))
         findings += _try(files, lambda: compile_narratives(files))
     return findings

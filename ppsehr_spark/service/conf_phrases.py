@@ -33,6 +33,7 @@ _CODES = {
     "CONF_SYNTAX": "不是合法的 TOML",
     "PRIVACY_CAPS": "隐私预算上限有误",
     "CODE_LIST": "公开清单有误",
+    "RELEASE_CATALOGUE": "统计发布目录有误",
     "RECORD_MODEL": "记录模型的设置有误",
     "NARRATIVE_FORM": "合成病历的格式有误",
     "NARRATIVE_PROMPT": "合成病历的提示词有误",
@@ -70,6 +71,21 @@ _HINTS = (
     (r"^some of ", "只能从中选："),
     (r"^\[tagger\] names all.*", "[tagger] 的各项须写全，且不能有别的项"),
     (r"^partition\.tagger is ", "可用的值："),
+    (r"^(\d+) columns, parted by tabs$", r"每行应有 \1 列，用制表符分隔"),
+    (r"^the first column must name each line once$", "第一列不能重复，也不能一行都没有"),
+    (r"^each department stands in departments\.tsv, too$", "所写的科室不在 departments.tsv 里"),
+    (r"^no ward bears the name of a department$", "病区不能与科室同名（科室名代表该科室其余）"),
+    (r"^no city bears the name of another province.*", "市不能与别的省同名，也不能叫“其他地区”（省名代表该省其余）"),
+    (r"^ids are distinct and shares add up to 1 at most$", "各项的 id 不能重复，share 合计不能超过 1"),
+    (r"^distinct public lists among ", "应为互不相同的公开清单，可用："),
+    (r"^two or more lists, each refining.*", "至少两级，由粗到细，后一级须是前一级的细分"),
+    (r"^a public list and one of its values$", "应为一个公开清单和其中的一个取值"),
+    (r"^a share lies in \(0, 1\]$", "份额应大于 0、不超过 1"),
+    (r"^a key is missing or unknown$", "有缺少或不认识的键"),
+    (r"^a whole number, 1 or more$", "应为不小于 1 的整数"),
+    (r"^a finite number above 0$", "应为大于 0 的数"),
+    (r"^not above that of \[bounds\]$", "不能超过 [bounds] 里的上限"),
+    (r"^two or more whole numbers, rising$", "应为两个以上由小到大的整数"),
     (r"^the section is missing or empty$", "缺少这一节或内容为空"),
     (r"^unknown placeholder; known are ", "不认识的占位符；可用的有："),
     (r"^the file is missing$", "文件不存在"),
@@ -79,7 +95,7 @@ _HINTS = (
     (r"^a pattern is not a valid regular expression$", "有正则表达式不合法"),
 )
 _AT_LINE = re.compile(r"at line (\d+)")
-_PLACED = ("pattern", "key", "section", "entry")
+_PLACED = ("pattern", "key", "section", "entry", "release", "field")
 
 
 def describe_error(error: ConfigurationError) -> str:
@@ -94,6 +110,8 @@ def locate_error(text: str, error: ConfigurationError) -> int:
     """The 1-based line an error points at: the parser's own, else where its key or pattern stands, else 0."""
     if at_line := _AT_LINE.search(error.hint):
         return int(at_line[1])
+    if isinstance(line := error.fields.get("line"), int):
+        return line
     names = [str(error.fields[name]) for name in _PLACED if error.fields.get(name)]
     return next((line for name in names if (line := _find_name(text, name))), 0)
 
@@ -108,6 +126,7 @@ def _find_name(text: str, name: str) -> int:
         rf"\s*\[+.*\b{re.escape(last)}\s*\]",
         rf'.*"{re.escape(last)}"',
         rf"#.*{re.escape(last)}",
+        rf"{re.escape(last)}\t",
     )
     found = next((at for pattern in patterns if (at := _find_line(lines, pattern, first))), 0)
     return found or first

@@ -6,7 +6,7 @@ Knows: how a TableSpec becomes a JVM Delta table. Must not know: what a stage co
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pyspark.storagelevel import StorageLevel
 
 from ppsehr_spark.errors import InfrastructureError, PpsehrError
 from ppsehr_spark.lake.schemas import TableSpec
-from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.lake.tables import Lake, list_missing
 from ppsehr_spark.spark.conflicts import retry_conflicts
 
 _COUNTS = ("inserted", "updated", "deleted", "computed")
@@ -38,8 +38,11 @@ def spark_schema(schema: pa.Schema) -> StructType:
 
 
 def ensure_table(spark: SparkSession, lake: Lake, spec: TableSpec) -> DeltaTable:
-    """Create the Delta table with the spec's comments and properties if it is missing."""
-    lake.open(spec)  # refuses a lake of another schema version before the JVM touches it
+    """Create the Delta table with the spec's comments and properties if it is missing; add columns that it lacks."""
+    found = lake.open(spec)  # refuses a lake of another schema version before the JVM touches it
+    if found is not None:
+        _add_columns(spark, lake, spec, list_missing(found, spec))
+        return DeltaTable.forPath(spark, lake.table_uri(spec))
     builder = DeltaTable.createIfNotExists(spark).location(lake.table_uri(spec)).comment(spec.description)
     builder = builder.addColumns(spark_schema(spec.schema))
     for name, value in spec.properties.items():
@@ -50,10 +53,23 @@ def ensure_table(spark: SparkSession, lake: Lake, spec: TableSpec) -> DeltaTable
 
 def read_table(spark: SparkSession, lake: Lake, spec: TableSpec, *, version: int | None = None) -> DataFrame:
     """The table at a pinned version, the newest by default; an empty frame when it does not exist."""
-    if lake.open(spec, version=version) is None:
+    found = lake.open(spec, version=version)
+    if found is None:
         return spark.createDataFrame([], spark_schema(spec.schema))
     reader = spark.read.format("delta")
-    return (reader if version is None else reader.option("versionAsOf", version)).load(lake.table_uri(spec))
+    rows = (reader if version is None else reader.option("versionAsOf", version)).load(lake.table_uri(spec))
+    missing = spark_schema(pa.schema(list_missing(found, spec)))
+    return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in missing}) if missing else rows
+
+
+def _add_columns(spark: SparkSession, lake: Lake, spec: TableSpec, missing: Sequence[pa.Field]) -> None:
+    """Columns that the spec has gained since the table was made; its files stay as they are."""
+    columns = ", ".join(
+        f"`{field.name}` {field.dataType.simpleString()} COMMENT '{field.metadata['comment']}'"
+        for field in spark_schema(pa.schema(missing))
+    )
+    if columns:
+        spark.sql(f"ALTER TABLE delta.`{lake.table_uri(spec)}` ADD COLUMNS ({columns})")
 
 
 def merge_rows(

@@ -113,7 +113,10 @@ def _make_absolute(root: str) -> str:
 
 def _render_marker(settings: SimulateSettings) -> bytes:
     values = asdict(settings)
-    return (json.dumps({"settings": values, "hash": hash_values(values)}, sort_keys=True) + "\n").encode()
+    # a folder of an older form is written anew: the source mapping names columns that it lacks
+    form = {"patients": exports.PATIENT_COLUMNS, "encounters": exports.ENCOUNTER_COLUMNS}
+    marker = {"settings": values, "hash": hash_values(values), "columns": form}
+    return (json.dumps(marker, sort_keys=True) + "\n").encode()
 
 
 def _clear(root: str) -> None:

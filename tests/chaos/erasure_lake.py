@@ -53,11 +53,13 @@ def write_source(root: Path) -> None:
     """Patients, visits, notes and gold of all three."""
     for name in ("patients", "encounters", "notes", "gold", "merges"):
         (root / name).mkdir(parents=True)
-    people = "patient_id,sex,birth_date,death_date,marital_status"
-    rows = [f"{patient},女,1990-01-0{i + 1},,已婚" for i, patient in enumerate((ERASED, *OTHERS))]
+    people = "patient_id,sex,birth_date,death_date,marital_status,region,city"
+    rows = [f"{patient},女,1990-01-0{i + 1},,已婚,," for i, patient in enumerate((ERASED, *OTHERS))]
     (root / "patients" / "a.csv").write_text("\r\n".join([people, *rows]) + "\r\n", encoding="utf-8-sig")
-    columns = "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased"
-    stays = "住院,心血管内科,2023-04-01 08:00:00,2023-04-10 08:00:00,I21.900,0"
+    columns = (
+        "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased,ward"
+    )
+    stays = "住院,心血管内科,2023-04-01 08:00:00,2023-04-10 08:00:00,I21.900,0,"
     merge = f"old_patient_id,surviving_patient_id\r\n{MERGED},{ERASED}\r\n"
     (root / "merges" / "a.csv").write_text(merge, encoding="utf-8-sig")
     owners = {ERASED: MERGED, **{patient: patient for patient in OTHERS}}

@@ -55,13 +55,13 @@ def _list_rows(person: SimulatedPatient, key: bytes, protector: Protector, polic
 
 
 def _patient(person: SimulatedPatient, patient_key: str) -> Row:
-    taken = ("sex", "birth_date", "death_date", "marital_status")
+    taken = ("sex", "birth_date", "death_date", "marital_status", "region", "city")
     known = {name: getattr(person.patient, name) for name in taken}
     return {**known, "patient_key": patient_key, "source_patient_id": person.patient.patient_id, "source": _SOURCE}
 
 
 def _encounter(encounter: Any, key: bytes, patient_key: str) -> Row:
-    taken = ("encounter_type", "department", "admitted_at", "discharged_at", "is_deceased")
+    taken = ("encounter_type", "department", "admitted_at", "discharged_at", "is_deceased", "ward")
     known = {name: getattr(encounter, name) for name in taken}
     ids = {"encounter_key": keyed_hash(key, "encounter", encounter.encounter_id), "patient_key": patient_key}
     codes = list(encounter.diagnosis_codes)

@@ -4,6 +4,7 @@ twice. Every case is compared by content; what is repeated is counted.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ import ray
 
 from jobs.annotate import replay
 from ppsehr_spark.errors import ExitCode, InfrastructureError
-from ppsehr_spark.lake.schemas import DEAD_LETTERS, SEGMENT_ANNOTATIONS, UNIT_CLAIMS
+from ppsehr_spark.lake.schemas import DEAD_LETTERS, RUNS, SEGMENT_ANNOTATIONS, UNIT_CLAIMS
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.lake.unit_claims import UnitClaims, utc_now
 from ray_actors import annotate_run
@@ -272,6 +273,9 @@ def test_sigterm_finishes_what_is_out_and_gives_back_the_rest(lake: Lake, oracle
     assert driver.returncode == ExitCode.INFRASTRUCTURE and "INTERRUPTED" in stderr and "李伟" not in stderr
     assert 0 < len(answered(lake)) < N_SEGMENTS and len(answered(lake)) % PER_UNIT == 0
     assert leases(lake)[-1]["unit_ids"] == [], "units are still held"
+    (run,) = lake.read(RUNS).to_pylist()
+    assert run["error_code"] == "INTERRUPTED" and run["output_tokens"] >= len(answered(lake))
+    assert json.loads(run["counts"])["segments"] == len(answered(lake)), "what it did is in the row, though it failed"
     counts = annotate(lake)
     assert (counts.n_repeated, counts.n_taken_over) == (0, 0)
     assert_whole(lake, oracle)

@@ -67,8 +67,10 @@ def _write_source(root: Path) -> None:
     ]
     optional = {"encounter_id": "", "department": "内科"}
     rows = [json.dumps({**line, **optional}, ensure_ascii=False) for line in lines]
-    columns = "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased"
-    visits = [f"e{i},p{i},住院,心血管内科,2023-04-0{i + 1} 08:00:00,2023-04-1{i} 08:00:00,I21.900,0" for i in range(4)]
+    columns = (
+        "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased,ward"
+    )
+    visits = [f"e{i},p{i},住院,心血管内科,2023-04-0{i + 1} 08:00:00,2023-04-1{i} 08:00:00,I21.900,0," for i in range(4)]
     (root / "encounters" / "a.csv").write_text("\r\n".join([columns, *visits]) + "\r\n", encoding="gb18030")
     (root / "notes" / "a.jsonl").write_text("\n".join([*rows, "{" + CANARIES[0]]) + "\n", encoding="utf-8")
 

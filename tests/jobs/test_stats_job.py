@@ -185,7 +185,7 @@ def test_a_refresh_pays_again_for_what_it_reads_anew_and_for_nothing_else(lake: 
 
 def _run_refused(folder: Path, key_file: str, capsys: pytest.CaptureFixture[str], *, seed: int, n: int) -> str:
     lake = _make_lake(folder / "lake", seed=seed, n=n)
-    for spec in (schemas.ENCOUNTERS, schemas.NOTES, schemas.ANNOTATIONS):
+    for spec in (schemas.ENCOUNTERS, schemas.PATIENTS, schemas.NOTES, schemas.ANNOTATIONS):
         for file in (Path(lake.uri) / spec.path).glob("*.parquet"):
             file.unlink()  # whoever read the data now would fail
     conf = folder / "conf"

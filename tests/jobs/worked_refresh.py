@@ -40,11 +40,13 @@ def write_first_night(root: Path, *, without: tuple[str, ...] = ()) -> None:
     """A full export."""
     for name in ("patients", "encounters", "notes", "gold"):
         (root / name).mkdir(parents=True)
-    header = "patient_id,sex,birth_date,death_date,marital_status\n"
-    patients = "".join(f"{p},女,1990-06-15,,\n" for p in ("p1", "p2", "p3", "p4"))
+    header = "patient_id,sex,birth_date,death_date,marital_status,region,city\n"
+    patients = "".join(f"{p},女,1990-06-15,,,,\n" for p in ("p1", "p2", "p3", "p4"))
     (root / "patients" / "a.csv").write_text(header + patients, encoding="utf-8-sig")
-    columns = "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased"
-    stay = "e3,p3,inpatient,内科,2023-05-01 08:00:00,2023-05-09 10:00:00,I10,0"
+    columns = (
+        "encounter_id,patient_id,encounter_type,department,admitted_at,discharged_at,diagnosis_codes,is_deceased,ward"
+    )
+    stay = "e3,p3,inpatient,内科,2023-05-01 08:00:00,2023-05-09 10:00:00,I10,0,"
     (root / "encounters" / "a.csv").write_text(f"{columns}\n{stay}\n", encoding="gb18030")
     _write_lines(root / "notes" / "a.jsonl", [_note(k, *v) for k, v in TEXTS.items() if k not in without])
     gold = [{"note_id": key, "spans": []} for key in ("n1", "n6")]

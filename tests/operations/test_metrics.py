@@ -15,8 +15,9 @@ from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.dead_letters import give_up, reopen
 from ppsehr_spark.lake.tables import Lake
+from ppsehr_spark.operations.deaths import record_death
 from ppsehr_spark.operations.metrics import write_run_metrics
-from ppsehr_spark.operations.records import RunStart, record_death
+from ppsehr_spark.operations.records import RunStart
 from ppsehr_spark.runtime import RunContext, Stage, StageResult, run_job
 
 SECRET = "欧阳金丝雀"
@@ -65,12 +66,14 @@ def test_a_stage_leaves_its_figures_and_a_failure_keeps_the_last_success(argumen
     assert abs(first["ppsehr_stage_last_success_timestamp_seconds", "annotate"] - datetime.now(UTC).timestamp()) < 60
 
     def fail(context: RunContext) -> StageResult:
+        context.done.update(prompt_tokens=7, cached_tokens=0, output_tokens=2)
         raise QualityGateError("GATE")
 
     assert run_job(_stage(fail), arguments) == 4
     second = _samples(folder / "ppsehr_stage_annotate.prom")
     assert second["ppsehr_stage_last_run_exit_code", "annotate"] == 4
     assert second["ppsehr_stage_runs_total", "annotate", "failed"] == 1
+    assert second["ppsehr_stage_tokens_total", "prompt", "annotate"] == 97, "tokens of a run that failed are spent"
     success = ("ppsehr_stage_last_success_timestamp_seconds", "annotate")
     assert second[success] == first[success] < second["ppsehr_stage_last_run_timestamp_seconds", "annotate"]
     said = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir())

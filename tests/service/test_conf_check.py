@@ -74,6 +74,11 @@ def test_a_fault_is_named_at_its_line(
     [
         ("privacy.toml", "delta = 1e-7", "delta = 0.5"),
         ("codelists/diagnoses.tsv", "\t1\t92", "\tone\t92"),
+        ("codelists/wards.tsv", "眼科病区\t眼科", "眼科病区\t眼科学"),
+        ("codelists/cities.tsv", "宁波市\t", "河南省\t"),
+        ("codelists/cities.tsv", "宁波市\t", "宁波市"),
+        ("releases.toml", 'levels = ["region", "city"]', 'levels = ["city", "region"]'),
+        ("releases.toml", "share = 0.03", "share = 0.3"),
         ("record_model.toml", "epsilon = 2.0", "epsilom = 2.0"),
         ("narratives/forms.toml", "fertile_ages", "fertile_age"),
     ],

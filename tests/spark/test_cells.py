@@ -48,6 +48,18 @@ def test_codes_and_blocks_fall_where_their_names_say_and_all_else_is_other() -> 
     assert all(LISTS.parents["icd_code"][code] == block for code, block in zip(codes, blocks, strict=True))
 
 
+def test_an_unknown_ward_or_city_stays_in_its_department_or_province() -> None:
+    wards: list[object] = ["骨科一病区\x1f眼科", "东楼\x1f骨科", "\x1f骨科", "东楼\x1f没有的科", "\x1f", None]
+    found = find(make_release("hierarchy", levels=("department", "ward"), max_encounters=1), ward=wards)
+    names = [LISTS.values["ward"][at] for at in found]
+    assert names == ["骨科一病区", "骨科", "骨科", *["其他科室"] * 3]
+    cities: list[object] = ["杭州市\x1f浙江省", "北京市\x1f北京市", "\x1f浙江省", "?\x1f?", "\x1f", None]
+    found = find(make_release("hierarchy", levels=("region", "city"), max_encounters=1), city=cities)
+    names = [LISTS.values["city"][at] for at in found]
+    assert names == ["杭州市", "北京市", "浙江省", *["其他地区"] * 3]
+    assert [LISTS.parents["city"][name] for name in names[:3]] == ["浙江省", "北京市", "浙江省"]
+
+
 def test_nulls_fall_last_into_lists_and_nowhere_into_windows_and_measures() -> None:
     departments, months = LISTS.values["department"], ("2024-01", "2024-02")
     release = make_release(CONTINGENCY, keys=("department", "month"), months=months)

@@ -13,6 +13,7 @@ from ppsehr_spark.config import Settings, load_settings
 from ppsehr_spark.domain.identity import keyed_hash, load_key
 from ppsehr_spark.errors import QualityGateError
 from ppsehr_spark.lake import schemas
+from ppsehr_spark.lake.erasures import ErasureOrder, add_tombstones, hash_person, read_tombstones
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.ingest.landing import ingest_source
 from ppsehr_spark.spark.ingest.mapping import load_mapping
@@ -144,6 +145,30 @@ def test_merges_lead_to_the_last_survivor_and_circles_are_refused(
     assert {r["reason"] for r in lake.read(schemas.REJECTS).to_pylist()} > {"MERGE_CONFLICT"}
     owners = {r["source_note_id"]: person[r["patient_key"]] for r in lake.read(schemas.NOTES).to_pylist()}
     assert owners == {**dict.fromkeys("abcde", "e"), **{p: p for p in "fgh"}}
+
+
+def test_whoever_is_merged_into_an_erased_person_leaves_and_stays_away(
+    spark: Any, settings: Settings, tmp_path: Path
+) -> None:
+    lake, key = Lake(str(tmp_path / "lake")), load_key(settings.identity.key_file)
+    hashed = {p: hash_person(key, keyed_hash(key, "patient", "changes", p)) for p in "abcdef"}
+    order = ErasureOrder("e-1", "PIPL-47-3", "dpo", "2026-01-01T00:00:00+00:00", 1)
+    add_tombstones(lake, order, [hashed["a"]], run_id="r0")
+    notes = [_note(p, patient=p) for p in "abcd"]
+    counts = _deliver(spark, lake, tmp_path / "1", settings, notes=notes, merges=[{"old": "c", "new": "b"}])
+    assert set(_notes(lake)) == set("bcd") and "patients_forgotten" not in counts
+    # b is a, it turns out; c became b before, and e leads to b: all of them were erased
+    merges: list[Line] = [{"old": "b", "new": "a"}, {"old": "e", "new": "b"}]
+    more = [_note("b2", patient="b"), _note("e", patient="e"), _note("f", patient="f")]
+    counts = _deliver(spark, lake, tmp_path / "2", settings, notes=more, merges=merges)
+    assert counts["patients_forgotten"] == 3 and set(_notes(lake)) == set("df")
+    assert lake.read(schemas.PATIENT_MERGES).num_rows == 0
+    assert read_tombstones(lake) == {hashed[p] for p in "abce"}
+    told = {(row["reason"], row["requested_by"]) for row in lake.read(schemas.ERASURES).to_pylist()}
+    assert told == {("PIPL-47-3", "dpo"), ("MERGED_INTO_ERASED", "job:ingest")}
+    counts = _deliver(spark, lake, tmp_path / "3", settings, notes=[*notes, *more], merges=merges)
+    assert set(_notes(lake)) == set("df") and "patients_forgotten" not in counts
+    assert read_tombstones(lake) == {hashed[p] for p in "abce"}
 
 
 def test_a_long_chain_is_followed_in_few_rounds(spark: Any, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import json
 
 import pytest
 
+from ppsehr_spark.config import read_conf_files
 from ppsehr_spark.errors import ConfigurationError
 from ppsehr_spark.spark.ingest.conversion import Converter
-from ppsehr_spark.spark.ingest.mapping import FileGroup, load_mapping
+from ppsehr_spark.spark.ingest.mapping import TARGET_FIELDS, FileGroup, load_mapping
 from ppsehr_spark.spark.ingest.records import Record, Reject, read_records
 
 NOTES = FileGroup("notes", "jsonl", "utf-8", "notes", {"note_id": "note_id", "text": "text"}, constants={})
@@ -161,3 +162,23 @@ def test_operations_must_be_known_ones(operations: str) -> None:
     fields = '[files.n.fields]\noperation = "o"\nnote_id = "i"\ntext = "t"\n'
     with pytest.raises(ConfigurationError, match=r"SOURCE_MAPPING file=sources/x.toml key=files.n.operations"):
         load_mapping({"sources/x.toml": head + fields + operations}, "x")
+
+
+def test_registered_homes_and_wards_become_full_names_or_nothing() -> None:
+    mapping = load_mapping(read_conf_files(), "simulated")
+    group = {each.table: each for each in mapping.groups if not each.is_journal}
+    columns = "patient_id,sex,birth_date,death_date,marital_status,region,city"
+    people = _read(f"{columns}\np1,女,,,,浙江,杭州\np2,男,,,,某地,\n".encode(), group["patients"])
+    homes = [_build(group["patients"], record) for record in people]
+    assert [(row["region"], row["city"]) for row in homes] == [("浙江省", "杭州市"), (None, None)]
+    columns = ",".join(("encounter_id", "patient_id", *TARGET_FIELDS["encounters"][1]))
+    rows = "e1,p1,住院,骨科,,,,0, 骨科一病区\ne2,p1,门诊,骨科,,,,0, \n"
+    visits = _read(f"{columns}\n{rows}".encode("gb18030"), group["encounters"])
+    assert [_build(group["encounters"], record)["ward"] for record in visits] == ["骨科一病区", None]
+
+
+def _build(group: FileGroup, record: Record | Reject) -> dict[str, object]:
+    assert isinstance(record, Record)
+    row = Converter(group, "test", b"k" * 32, 1000, "a.csv").convert(record)
+    assert isinstance(row, dict)
+    return row

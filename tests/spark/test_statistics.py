@@ -41,9 +41,8 @@ AllCounts = Mapping[str, Counts]
 Count = Callable[[Sequence[Patient]], AllCounts]
 
 
-#: Beside the catalogue as it is shipped: what needs phi.patients, and a part of a list.
+#: Beside the catalogue as it is shipped: a mean over what stands in phi.patients, and a part of a list.
 _MORE = (
-    Release("patients_by_sex", "t", "count", 0.1, "u", keys=("sex",), max_cells=1),
     Release(
         "age_by_sex", "t", "mean", 0.1, "u", keys=("sex",), measure="age_years", clamp=(20, 80), max_encounters=3,
         max_per_cell=2,

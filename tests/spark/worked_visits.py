@@ -13,12 +13,28 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from ppsehr_spark.domain.codelists import OTHER_CHAPTER, OTHER_DEPARTMENT, OTHER_GROUP, CodeLists, load_codelists
+from ppsehr_spark.domain.codelists import (
+    OTHER_CHAPTER,
+    OTHER_DEPARTMENT,
+    OTHER_GROUP,
+    OTHER_REGION,
+    CodeLists,
+    load_codelists,
+)
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.key_forms import encode_key
 from ppsehr_spark.privacy.releases import PlannedRelease
 
+WARDS = ("心血管内科一病区", "产科二病区", "not listed", None, None)
+HOMES = (
+    ("浙江省", "杭州市"),
+    ("浙江省", None),
+    ("北京市", "北京市"),
+    ("浙江省", "not listed"),
+    (None, None),
+    ("?", "!"),
+)
 DEPARTMENTS = ("心血管内科", "消化内科", "产科", "not listed", None)
 CODES = ("I21.900", "k80.100", " J18.900", "I22.900", "Z99.9", "U07.100", "A12.X01", "", None, "???")
 KINDS = ("住院", "门诊", "急诊", "体检")
@@ -38,6 +54,7 @@ class Patient:
     marks: tuple[tuple[tuple[str, int | None], ...], ...]
     sex: str | None = None
     born: date | None = None
+    home: tuple[str | None, str | None] = (None, None)
 
 
 def make_patients(n: int, *, seed: int = 1) -> list[Patient]:
@@ -56,7 +73,10 @@ def write_lake(lake: Lake, patients: Sequence[Patient]) -> None:
             spans = [{"start": i, "end": i + 1, "category": c, "tier": t} for i, (c, t) in enumerate(marks)]
             notes.append({"note_key": note_key, "patient_key": patient.key, "text": "", "n_chars": 10 * position})
             annotations.append({"note_key": note_key, "text_hash": "", "spans": spans})
-    people = [{"patient_key": p.key, "sex": p.sex, "birth_date": p.born} for p in patients]
+    people = [
+        {"patient_key": p.key, "sex": p.sex, "birth_date": p.born, "region": p.home[0], "city": p.home[1]}
+        for p in patients
+    ]
     tables = ((schemas.ENCOUNTERS, visits), (schemas.NOTES, notes), (schemas.ANNOTATIONS, annotations))
     for spec, rows in (*tables, (schemas.PATIENTS, people)):
         filled = [{**_blank(spec), **row} for row in rows]
@@ -125,6 +145,8 @@ def read_keys(patient: Patient, visit: Mapping[str, Any], files: Mapping[str, st
     age = born and admitted.year - born.year - ((admitted.month, admitted.day) < (born.month, born.day))
     return {
         "department": department,
+        "ward": visit["ward"] if visit["ward"] in lists.wards else department,
+        **read_home(patient, lists),
         "department_group": lists.department_groups.get(department, OTHER_GROUP),
         "chapter": lists.find_chapter(code),
         "block": block,
@@ -136,6 +158,13 @@ def read_keys(patient: Patient, visit: Mapping[str, Any], files: Mapping[str, st
         "length_of_stay_days": None if discharged is None else max(0, (discharged.date() - admitted).days),
         "age_years": age,
     }
+
+
+def read_home(patient: Patient, lists: CodeLists) -> dict[str, str]:
+    """Province and city; a province stands for its people of unknown city."""
+    region, city = patient.home
+    known = region if region in lists.cities.values() else OTHER_REGION
+    return {"region": known or OTHER_REGION, "city": city if city in lists.cities else known or OTHER_REGION}
 
 
 @lru_cache(maxsize=1)
@@ -201,6 +230,7 @@ def _make_patient(key: str, n_visits: int, generator: random.Random) -> Patient:
                 "encounter_key": f"{key[-8:]}{position:024x}",
                 "patient_key": key,
                 "department": generator.choice(DEPARTMENTS),
+                "ward": generator.choice(WARDS),
                 "encounter_type": generator.choice(KINDS),
                 "diagnosis_codes": generator.choice([None, [], [generator.choice(CODES), "A01.000"]]),
                 "admitted_at": admitted,
@@ -212,7 +242,8 @@ def _make_patient(key: str, n_visits: int, generator: random.Random) -> Patient:
         for _ in range(n_visits)
     ]
     born = date(1930, 1, 1) + timedelta(days=generator.randrange(34_000))
-    return Patient(key, tuple(visits), tuple(marks), generator.choice(["M", "F", "", None]), born)
+    sex, home = generator.choice(["M", "F", "", None]), generator.choice(HOMES)
+    return Patient(key, tuple(visits), tuple(marks), sex, born, home)
 
 
 def _blank(spec: schemas.TableSpec) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ppsehr_spark.config import SimulateSettings
+from ppsehr_spark.config import SimulateSettings, read_conf_files
+from ppsehr_spark.domain.codelists import load_codelists
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.synthesis.simulator import SimulatedNote, SimulatedPatient, simulate_patient, simulate_record
 from ppsehr_spark.synthesis.simulator.people import compute_id_check
@@ -26,6 +27,23 @@ OBSTETRIC_CODES = {"Z34.900", "O80.900", "O82.900", "O20.000", "O00.101", "O04.9
 @pytest.fixture(scope="module")
 def patients() -> list[SimulatedPatient]:
     return [simulate_patient(index, SETTINGS) for index in range(2000)]
+
+
+def test_the_desk_knows_homes_and_wards_and_leaves_some_out(patients: list[SimulatedPatient]) -> None:
+    lists = load_codelists(read_conf_files())
+    homes = [(s.patient.region, s.patient.city) for s in patients]
+    assert all(lists.cities[city] == region for region, city in homes if city)
+    assert all(city or region in lists.cities.values() for region, city in homes if region)
+    # 2,000 draws of 2% and 5%: beyond five standard deviations is less likely than 1e-5
+    assert 10 < sum(not region for region, _ in homes) < 72
+    assert 52 < sum(bool(region) and not city for region, city in homes) < 150
+    visits = [encounter for s in patients for encounter in s.encounters]
+    wards = {(visit.ward, visit.department) for visit in visits if visit.ward}
+    assert {visit.encounter_type for visit in visits if visit.ward} == {"住院"}
+    assert wards <= set(lists.wards.items()) and len(wards) > 40
+    stays = [visit for visit in visits if visit.encounter_type == "住院"]
+    assert 0.94 < sum(bool(visit.ward) for visit in stays) / len(stays) < 0.99
+    assert [simulate_record(i, SETTINGS).encounters for i in range(99)] == [s.encounters for s in patients[:99]]
 
 
 def each_note(patients: list[SimulatedPatient]) -> Iterator[tuple[SimulatedPatient, SimulatedNote]]:

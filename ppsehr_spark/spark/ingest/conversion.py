@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from ppsehr_spark.domain.identity import keyed_hash
+from ppsehr_spark.domain.residence import read_residence
 from ppsehr_spark.spark.ingest.mapping import DELETE, OPERATION, ROW_NUMBER, FileGroup
 from ppsehr_spark.spark.ingest.records import Record, Reject, has_lone_surrogate
 
@@ -173,6 +174,7 @@ def _whole_number(values: Mapping[str, Any], field: str) -> int | None:
 
 def _patient(convert: Converter, values: Mapping[str, Any]) -> dict[str, Any]:
     source_id = _identifier(values, "patient_id")
+    home = read_residence(_text(values, "region"), _text(values, "city"))
     return {
         "patient_key": convert.mint("patient", source_id),
         "source_patient_id": source_id,
@@ -181,6 +183,8 @@ def _patient(convert: Converter, values: Mapping[str, Any]) -> dict[str, Any]:
         "death_date": _day(values, "death_date"),
         "marital_status": _text(values, "marital_status"),
         "source": convert.source,
+        "region": home.region,
+        "city": home.city,
     }
 
 
@@ -198,6 +202,7 @@ def _encounter(convert: Converter, values: Mapping[str, Any]) -> dict[str, Any]:
         "diagnosis_codes": [code for code in codes.replace(";", "|").split("|") if code],
         "is_deceased": _flag(values, "is_deceased"),
         "source": convert.source,
+        "ward": _text(values, "ward").strip() or None,
     }
 
 

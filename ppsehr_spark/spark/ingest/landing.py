@@ -30,6 +30,7 @@ from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import delete_keys, map_batches, merge_rows, read_table
 from ppsehr_spark.spark.ingest.absence import Absence, find_absent
 from ppsehr_spark.spark.ingest.conversion import Converter
+from ppsehr_spark.spark.ingest.erased_merging import forget_merged
 from ppsehr_spark.spark.ingest.mapping import FileGroup, SourceMapping
 from ppsehr_spark.spark.ingest.patient_merging import (
     ResolvedMerges,
@@ -134,11 +135,10 @@ def ingest_source(
             ``ingest.max_reject_share``, ``TOO_MANY_DELETIONS`` see ``absence``; rejects are written, tables are left
             as they were.
     """
-    erased = read_tombstones(lake)
-    delivery = _Delivery(spark, lake, mapping.name, _land_all(spark, mapping, root, settings, erased), bool(erased))
+    delivery, merges, n_forgotten = _land_without_erased(spark, lake, mapping, root, settings, run_id)
     try:
-        merges = _resolve(delivery)
-        counts = {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
+        counts = {"patients_forgotten": n_forgotten} if n_forgotten else {}
+        counts |= {"rejects": _store_rejects(delivery, merges, run_id=run_id)}
         crash_point("ingest.after_rejects")
         counts["computed"] = _check_reject_share(delivery.landed, settings.ingest.max_reject_share)
         absence = _absence(delivery, settings.ingest.max_deleted_share) if is_snapshot else None
@@ -172,6 +172,28 @@ class _Delivery:
     source: str
     landed: list[_Landed]
     has_erased: bool
+
+
+def _land_without_erased(
+    spark: SparkSession, lake: Lake, mapping: SourceMapping, root: str, settings: Settings, run_id: str
+) -> tuple[_Delivery, ResolvedMerges | None, int]:
+    """The delivery without rows of erased persons, under whatever id; its merges; how many were found to be erased.
+
+    A merge may name a patient whom nobody has erased under this id; then everything is read again with one tombstone
+    more, because rows of that patient may stand in any file.
+    """
+    erased, n_forgotten = read_tombstones(lake), 0
+    while True:
+        landed = _land_all(spark, mapping, root, settings, erased)
+        delivery = _Delivery(spark, lake, mapping.name, landed, bool(erased))
+        merges = _resolve(delivery)
+        told = {"key_file": settings.identity.key_file, "run_id": run_id}
+        found = forget_merged(spark, lake, merges.changed, erased=erased, **told) if merges else frozenset()
+        if not found:
+            return delivery, merges, n_forgotten
+        erased, n_forgotten = erased | found, n_forgotten + len(found)
+        for frame in (merges.changed, *(group.rows for group in landed)) if merges else ():
+            frame.unpersist()
 
 
 def _land_all(

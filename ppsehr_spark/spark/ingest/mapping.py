@@ -13,10 +13,10 @@ from ppsehr_spark.errors import ConfigurationError
 
 #: Fields each target table understands: required ones, optional ones. ``operation`` stands apart (``FileGroup``).
 TARGET_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "patients": (("patient_id",), ("sex", "birth_date", "death_date", "marital_status")),
+    "patients": (("patient_id",), ("sex", "birth_date", "death_date", "marital_status", "region", "city")),
     "encounters": (
         ("encounter_id", "patient_id"),
-        ("encounter_type", "department", "admitted_at", "discharged_at", "diagnosis_codes", "is_deceased"),
+        ("encounter_type", "department", "admitted_at", "discharged_at", "diagnosis_codes", "is_deceased", "ward"),
     ),
     "notes": (
         ("note_id", "text"),

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ppsehr_spark.lake import schemas
-from ppsehr_spark.lake.statistics_plan import AGE, NO_TIER, PublicLists
+from ppsehr_spark.lake.statistics_plan import AGE, NO_TIER, OF_PATIENTS, PublicLists
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.privacy.catalogue import THRESHOLD, Release
 from ppsehr_spark.privacy.releases import Counts, PlannedRelease
@@ -33,7 +33,7 @@ from ppsehr_spark.spark.statistics.facts import fact
 Versions = Mapping[str, int | None]
 FindCells = Callable[[pa.Table], Sequence[Integers]]
 _BOUNDED = pa.schema([("release", pa.int64()), ("cell", pa.int64()), ("amount", pa.int64())])
-_FACTS_OF_PATIENTS = frozenset({"sex", AGE})
+_FACTS_OF_PATIENTS = OF_PATIENTS | {AGE}
 #: Rows worked on at a time: array operations are cheap per row from here on, and a few MiB are held.
 _ROWS_AT_ONCE = 1 << 16
 
@@ -65,7 +65,7 @@ def aggregate_releases(
     if any(not is_about_marks(each.release) for each in planned):
         visits = read(schemas.ENCOUNTERS)
         if any(_needs_patients(each.release) for each in planned):
-            people = read(schemas.PATIENTS).select("patient_key", "sex", "birth_date")
+            people = read(schemas.PATIENTS).select("patient_key", *sorted(OF_PATIENTS), "birth_date")
             visits = visits.join(people, "patient_key", "left")
         frames.append(list_visits(visits, planned))
     if any(is_about_marks(each.release) for each in planned):

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ppsehr_spark.domain.codelists import CodeLists
-from ppsehr_spark.lake.statistics_plan import MARKS_PER_PATIENT, PublicLists
+from ppsehr_spark.lake.statistics_plan import MARKS_PER_PATIENT, WITH_REST, PublicLists
 from ppsehr_spark.privacy.catalogue import HISTOGRAM, MOMENTS, MONTH, QUANTILE, SPANS, THRESHOLD, Release
 from ppsehr_spark.privacy.key_forms import encode_key
 from ppsehr_spark.spark.statistics.bounded_sums import NO_CELL, Integers
 
 #: Facts of an item: its main diagnosis in capitals; months since year 0; category and tier of a mark.
 DIAGNOSIS, MONTHS, MARK = "diagnosis", "months", "mark"
-#: Between the category and the tier of a mark.
+#: Between the category and the tier of a mark, and a value and the coarser one of its row.
 BETWEEN = "\x1f"
 _TEXT_OF = {"chapter": DIAGNOSIS, "block": DIAGNOSIS, "icd_code": DIAGNOSIS, "department_group": "department"}
 _CATEGORY_CHARS = 3
@@ -179,7 +179,15 @@ def _place_in(name: str, lists: PublicLists) -> Place:
         return lambda text: places.get(groups.get(text, ""), last)
     if name in ("block", "icd_code"):
         return lambda text: _place_icd(text[:_CATEGORY_CHARS], places, lists)
+    if name in WITH_REST:
+        return lambda text: _place_or_rest(text, places)
     return lambda text: places.get(text, last)
+
+
+def _place_or_rest(text: str, places: dict[str, int]) -> int:
+    """Place of a row's own value, else that of its coarser one, whose name stands for its rest."""
+    own, _, coarser = text.partition(BETWEEN)
+    return places.get(own, places.get(coarser, len(places) - 1))
 
 
 def _place_icd(category: str, places: dict[str, int], lists: PublicLists) -> int:

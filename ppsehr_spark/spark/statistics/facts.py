@@ -9,8 +9,8 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from ppsehr_spark.lake.statistics_plan import AGE, LENGTH_OF_STAY, MEASURES
-from ppsehr_spark.spark.statistics.cells import DIAGNOSIS, MONTHS
+from ppsehr_spark.lake.statistics_plan import AGE, LENGTH_OF_STAY, MEASURES, WITH_REST
+from ppsehr_spark.spark.statistics.cells import BETWEEN, DIAGNOSIS, MONTHS
 
 
 def fact(name: str) -> Column:
@@ -21,6 +21,8 @@ def fact(name: str) -> Column:
         return F.when(F.size("diagnosis_codes") > 0, F.upper(F.trim(F.element_at("diagnosis_codes", 1))))
     if name == MONTHS:
         return F.year("admitted_at") * 12 + F.month("admitted_at")
+    if name in WITH_REST:
+        return F.concat_ws(BETWEEN, *(F.coalesce(F.col(each), F.lit("")) for each in (name, WITH_REST[name])))
     return F.col(name)
 
 

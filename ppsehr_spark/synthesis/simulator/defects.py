@@ -103,7 +103,7 @@ def _drop_cell(note: Raw) -> FileDefect:
 
 def _break_date(note: Raw) -> FileDefect:
     path = "patients/zz-late.csv"
-    rows = [",".join(PATIENT_COLUMNS), f"X-{note['patient_id']},F,1980-02-31,,,,,,"]
+    rows = [",".join(PATIENT_COLUMNS), f"X-{note['patient_id']},F,1980-02-31" + "," * (len(PATIENT_COLUMNS) - 3)]
     return path, "".join(row + "\r\n" for row in rows).encode(), BadRow(path, 2, "birth_date", "BAD_DATE")
 
 

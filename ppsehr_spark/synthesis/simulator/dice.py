@@ -20,16 +20,17 @@ T = TypeVar("T")
 class Dice:
     """Uniform numbers drawn in blocks, handed out one at a time (a scalar draw from numpy costs 20 times more)."""
 
-    __slots__ = ("_block", "_generator")
+    __slots__ = ("_block", "_generator", "_length")
 
-    def __init__(self, *key: int) -> None:
+    def __init__(self, *key: int, block: int = _BLOCK) -> None:
         self._generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key))))
         self._block: list[float] = []
+        self._length = block
 
     def uniform(self) -> float:
         """One number in [0, 1)."""
         if not self._block:
-            self._block = self._generator.random(_BLOCK).tolist()
+            self._block = self._generator.random(self._length).tolist()
         return self._block.pop()
 
     def chance(self, probability: float) -> bool:

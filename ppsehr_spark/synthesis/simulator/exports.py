@@ -15,10 +15,11 @@ from ppsehr_spark.synthesis.simulator.records import Encounter, Patient, Simulat
 
 PATIENT_COLUMNS = (
     "patient_id", "sex", "birth_date", "death_date", "marital_status", "name", "id_number", "phone", "address",
+    "region", "city",
 )  # fmt: skip
 ENCOUNTER_COLUMNS = (
     "encounter_id", "patient_id", "encounter_type", "department", "admitted_at", "discharged_at", "diagnosis_codes",
-    "is_deceased",
+    "is_deceased", "ward",
 )  # fmt: skip
 #: Excel writes the mark at the head of a UTF-8 CSV; registration desks export through Excel.
 PATIENT_ENCODING = "utf-8-sig"
@@ -29,7 +30,7 @@ def render_patients(patients: Iterable[Patient], *, with_header: bool) -> bytes:
     """CSV rows, UTF-8; the byte order mark comes with the header."""
     rows = (
         (p.patient_id, p.sex, p.birth_date.isoformat(), p.death_date.isoformat() if p.death_date else "",
-         p.marital_status, p.name, p.id_number, p.phone, p.address)
+         p.marital_status, p.name, p.id_number, p.phone, p.address, p.region, p.city)
         for p in patients
     )  # fmt: skip
     text = _render_csv(PATIENT_COLUMNS, rows, with_header=with_header)
@@ -40,7 +41,7 @@ def render_encounters(encounters: Iterable[Encounter], *, with_header: bool) -> 
     """CSV rows, GB18030, local times without a zone."""
     rows = (
         (e.encounter_id, e.patient_id, e.encounter_type, e.department, f"{e.admitted_at:%Y-%m-%d %H:%M:%S}",
-         f"{e.discharged_at:%Y-%m-%d %H:%M:%S}", "|".join(e.diagnosis_codes), str(int(e.is_deceased)))
+         f"{e.discharged_at:%Y-%m-%d %H:%M:%S}", "|".join(e.diagnosis_codes), str(int(e.is_deceased)), e.ward)
         for e in encounters
     )  # fmt: skip
     return _render_csv(ENCOUNTER_COLUMNS, rows, with_header=with_header).encode(ENCOUNTER_ENCODING)

@@ -14,6 +14,7 @@ from ppsehr_spark.synthesis.simulator.course import Persona, Visit, count_years,
 from ppsehr_spark.synthesis.simulator.dice import Dice
 from ppsehr_spark.synthesis.simulator.draft import Fragment
 from ppsehr_spark.synthesis.simulator.records import Encounter, Patient, SimulatedNote, SimulatedPatient
+from ppsehr_spark.synthesis.simulator.registration import Registration, register
 from ppsehr_spark.synthesis.simulator.scene import Scene, draw_fixed, draw_staff
 from ppsehr_spark.synthesis.simulator.writer import Writer
 
@@ -34,13 +35,14 @@ def simulate_patient(index: int, settings: SimulateSettings) -> SimulatedPatient
     dice = Dice(settings.seed, index)
     persona, first = draw_persona(dice, index=index, settings=settings)
     visits = plan_visits(dice, persona, first, settings=settings)
-    encounters = _build_encounters(persona, visits)
+    registered = _register(persona, visits, settings)
     memory: dict[str, list[Fragment]] = {}
     notes: list[SimulatedNote] = []
-    for encounter, visit in zip(encounters, visits, strict=True):
+    for encounter, visit in zip(registered.encounters, visits, strict=True):
         memory = {topic: memory[topic] for topic in _LASTING_TOPICS if topic in memory}
         notes.extend(_write_notes(dice, persona, visit, encounter=encounter, memory=memory, settings=settings))
-    return SimulatedPatient(_build_patient(dice, persona, visits), encounters, tuple(notes))
+    patient = _build_patient(dice, persona, visits, registered=registered)
+    return SimulatedPatient(patient, registered.encounters, tuple(notes))
 
 
 def simulate_record(index: int, settings: SimulateSettings) -> SimulatedPatient:
@@ -59,14 +61,20 @@ def simulate_record(index: int, settings: SimulateSettings) -> SimulatedPatient:
     dice = Dice(settings.seed, index)
     persona, first = draw_persona(dice, index=index, settings=settings)
     visits = plan_visits(dice, persona, first, settings=settings)
-    return SimulatedPatient(_build_patient(dice, persona, visits), _build_encounters(persona, visits), ())
+    registered = _register(persona, visits, settings)
+    return SimulatedPatient(_build_patient(dice, persona, visits, registered=registered), registered.encounters, ())
 
 
-def _build_patient(dice: Dice, persona: Persona, visits: tuple[Visit, ...]) -> Patient:
+def _register(persona: Persona, visits: tuple[Visit, ...], settings: SimulateSettings) -> Registration:
+    return register(persona.home, _build_encounters(persona, visits), seed=settings.seed, index=persona.index)
+
+
+def _build_patient(dice: Dice, persona: Persona, visits: tuple[Visit, ...], *, registered: Registration) -> Patient:
     return Patient(
         patient_id=f"P{persona.index:08d}", sex=persona.sex, birth_date=persona.birth_date,
         death_date=_draw_death(dice, persona, visits), marital_status=persona.marital, name=persona.name,
         id_number=persona.id_number, phone=persona.phone, address=persona.address,
+        region=registered.region, city=registered.city,
     )  # fmt: skip
 
 

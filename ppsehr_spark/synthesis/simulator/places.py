@@ -72,6 +72,11 @@ def find_division(code: str) -> Division:
     return next(division for group in divisions.values() for division in group if division.code == code)
 
 
+def name_city(division: Division) -> str:
+    """The prefecture-level city; municipalities and counties directly under their province are their own."""
+    return division.city or (division.province if division.province in _MUNICIPAL else division.county)
+
+
 def draw_road(dice: Dice) -> str:
     """A fictional road."""
     return dice.pick(_PLACES["road_heads"]) + dice.pick(_PLACES["road_tails"])

@@ -13,7 +13,10 @@ from ppsehr_spark.domain.notes import Span
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A fictional person; ``sex`` is ``M`` or ``F``, ``marital_status`` as a hospital records it (Chinese)."""
+    """A fictional person; ``sex`` is ``M`` or ``F``, ``marital_status`` as a hospital records it (Chinese).
+
+    ``region`` and ``city`` (province and prefecture of the home) are empty where the desk wrote none.
+    """
 
     patient_id: str
     sex: str
@@ -24,11 +27,16 @@ class Patient:
     id_number: str
     phone: str
     address: str
+    region: str = ""
+    city: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Encounter:
-    """One visit or stay; times carry +08:00; ``diagnosis_codes`` are ICD-10 (Chinese clinical edition), main first."""
+    """One visit or stay; times carry +08:00; ``diagnosis_codes`` are ICD-10 (Chinese clinical edition), main first.
+
+    ``ward`` is empty outside stays, and where the desk wrote none.
+    """
 
     encounter_id: str
     patient_id: str
@@ -38,6 +46,7 @@ class Encounter:
     discharged_at: datetime
     diagnosis_codes: tuple[str, ...]
     is_deceased: bool
+    ward: str = ""
 
 
 @dataclass(frozen=True, slots=True)
