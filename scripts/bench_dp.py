@@ -174,7 +174,7 @@ def _answer(frame: Any, planned: Sequence[PlannedRelease]) -> list[Any]:
     asks = {query_of(each, at): (each, part) for each in planned for at, part in enumerate(each.parts)}
 
     def read(_: Sequence[Query]) -> Answer:
-        return sum_items(list_visits(frame, planned, public_lists()), planned)
+        return sum_items(list_visits(frame, planned), planned, public_lists())
 
     def draw(grant: Grant, counts: Answer) -> list[int]:
         each, part = asks[grant.query]

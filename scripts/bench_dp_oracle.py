@@ -108,7 +108,7 @@ def _count_once(kept: Any, release: Release) -> Sequence[int]:
     from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
 
     planned = [_plan(release, _USUAL)]
-    return sum_items(list_visits(kept, planned, public_lists()), planned)[release.id]
+    return sum_items(list_visits(kept, planned), planned, public_lists())[release.id]
 
 
 def _release(count: Sequence[int], release: Release, epsilon: float) -> list[float]:

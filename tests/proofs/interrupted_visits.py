@@ -66,7 +66,7 @@ def count_visits(spark: Any, patients: Any, disturb: Any = None) -> dict[str, li
     if disturb:
         frame = frame.repartition(5).mapInArrow(disturb, frame.schema)
     planned, lists = plan_visits()
-    return sum_items(list_visits(frame, planned, lists), planned)
+    return sum_items(list_visits(frame, planned), planned, lists)
 
 
 def _disturb(folder: str) -> Any:
