@@ -122,11 +122,12 @@ def _aggregate(question: Question, rows: Any, backend: Any) -> Any:
 
 def _open_spark() -> Any:
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["PYSPARK_SUBMIT_ARGS"] = "--master local[2] --driver-memory 4g pyspark-shell"
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master("local[2]").appName("bench-dp-peer")
+    builder = SparkSession.builder.appName("bench-dp-peer")
     settings = {
-        "spark.driver.memory": "4g", "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "4",
+        "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1",
         "spark.sql.session.timeZone": "UTC",
     }  # fmt: skip
