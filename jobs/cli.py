@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evolve": ("jobs.evolve:main", "learn from reviewed errors: a new version of the knowledge base, or a refusal"),
     "maintain": ("jobs.pipeline:maintain", "compact, vacuum and checkpoint every table; --dry-run says what and why"),
     "erase": ("jobs.pipeline:erase", "remove persons from every table, file and history, with a certificate"),
-    "dp": ("jobs.pipeline:dp", "plan: what the DP statistics would cost and show; run: release them"),
+    "dp": ("jobs.pipeline:dp", "plan: cost and error of the DP statistics; run: release them; drift: internal"),
     "budget": ("ppsehr_spark.service.budget_door:main", "the privacy budget: show, reserve, release, ledger, verify"),
     "conf": ("ppsehr_spark.service.conf_check:main", "check: say what is wrong in conf/, with file and line"),
     "doctor": ("ppsehr_spark.service.doctor:main", "check this machine and say how to mend what is missing"),

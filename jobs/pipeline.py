@@ -30,6 +30,7 @@ from ppsehr_spark.operations.plans import render_plans
 from ppsehr_spark.operations.records import RunStart, record_death
 from ppsehr_spark.operations.reporting import Reporter, is_json_by_environment, wants_json
 from ppsehr_spark.runtime import new_run_id
+from ppsehr_spark.service.drift_door import main as compare_refreshes
 from ppsehr_spark.service.release_plan import main as plan_statistics
 
 _JOBS = Path(__file__).resolve().parent
@@ -235,9 +236,11 @@ def erase(argv: Sequence[str]) -> int:
 
 
 def dp(argv: Sequence[str]) -> int:
-    """``ppsehr dp plan`` reads conf alone, without Spark; ``ppsehr dp run`` is the stats stage by hand."""
+    """``ppsehr dp plan`` and ``drift`` need no Spark; ``ppsehr dp run`` is the stats stage by hand."""
     if list(argv[:1]) == ["run"]:
         return _submit("stats", argv[1:])
+    if list(argv[:1]) == ["drift"]:
+        return compare_refreshes(argv)
     return plan_statistics(argv)
 
 

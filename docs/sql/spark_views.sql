@@ -154,6 +154,41 @@ JOIN (
     JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
   GROUP BY query, ask_id) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1;
 
+CREATE OR REPLACE VIEW protected.histogram_quantiles COMMENT 'P10 to P90 of the newest released histograms, within the bins that the noise allows | 已发布分布的分位数' AS
+WITH bins AS (
+  SELECT query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
+    try_cast(replace(split_part(k.value, '-', 1), '+', '') AS DOUBLE) AS first_value,
+    try_cast(CASE WHEN k.value LIKE '%-%' THEN split_part(k.value, '-', 2) ELSE k.value END AS DOUBLE) AS last_value
+  FROM (SELECT s.* FROM (SELECT *, explode(group_keys) AS k FROM protected.dp_statistics) s
+  JOIN (
+  SELECT query, ask_id, row_number() OVER (PARTITION BY query ORDER BY max(paid_at) DESC) AS recency
+  FROM (
+    SELECT d.query, d.ask_id, l.sequence AS paid_at FROM protected.dp_statistics d
+    JOIN control.privacy_ledger l ON l.grant_id = d.grant_id)
+  GROUP BY query, ask_id) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1) WHERE kind = 'histogram'),
+sums AS (
+  SELECT *, greatest(value, 0) AS kept, sum(value) OVER (PARTITION BY query ORDER BY cell) AS upto,
+    sum(value) OVER (PARTITION BY query) AS total, count(*) OVER (PARTITION BY query) AS n_bins,
+    sum(greatest(value, 0)) OVER (PARTITION BY query ORDER BY cell) AS kept_upto,
+    sum(greatest(value, 0)) OVER (PARTITION BY query) AS kept_total
+  FROM bins),
+asked AS (SELECT s.*, CAST(f.fraction AS DOUBLE) AS f FROM sums s CROSS JOIN (VALUES (0.10), (0.25), (0.50), (0.75), (0.90)) AS f(fraction)),
+judged AS (
+  SELECT *,
+    kept > 0 AND kept_upto - kept < f * kept_total AND kept_upto >= f * kept_total AS is_estimate,
+    NOT (cell > 0 AND upto - value - f * total > half * sqrt((1 - f) * (1 - f) * cell + f * f * (n_bins - cell)))
+      AND NOT (cell + 1 < n_bins AND upto - f * total
+        < -half * sqrt((1 - f) * (1 - f) * (cell + 1) + f * f * (n_bins - cell - 1))) AS is_possible
+  FROM asked)
+SELECT query, max(title) AS title, max(measure) AS measure,
+  concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
+  round(max(CASE WHEN is_estimate THEN first_value
+    + (f * kept_total - kept_upto + kept) / kept * (coalesce(last_value, first_value) - first_value) END), 2) AS value,
+  min(CASE WHEN is_estimate OR is_possible THEN first_value END) AS low,
+  CASE WHEN max(CASE WHEN is_estimate OR is_possible THEN cell END) + 1 < max(n_bins)
+    THEN max(CASE WHEN is_estimate OR is_possible THEN last_value END) END AS high
+FROM judged GROUP BY query, f;
+
 CREATE OR REPLACE VIEW release.current_notes COMMENT 'notes of the newest release | 最新发布的病历' AS
 SELECT * FROM release.notes WHERE release_id IN (
   SELECT release_id FROM (
@@ -178,6 +213,39 @@ WHERE release_id IN (
     SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
     FROM release.releases)
   WHERE recency = 1);
+
+CREATE OR REPLACE VIEW release.current_histogram_quantiles COMMENT 'P10 to P90 of the published histograms, within the bins that the noise allows | 最新发布分布的分位数' AS
+WITH bins AS (
+  SELECT release_id, query, title, k.name AS measure, cell, value, (high - low) / 2 AS half,
+    try_cast(replace(split_part(k.value, '-', 1), '+', '') AS DOUBLE) AS first_value,
+    try_cast(CASE WHEN k.value LIKE '%-%' THEN split_part(k.value, '-', 2) ELSE k.value END AS DOUBLE) AS last_value
+  FROM (SELECT *, explode(group_keys) AS k FROM release.dp_statistics WHERE release_id IN (
+  SELECT release_id FROM (
+    SELECT release_id, row_number() OVER (PARTITION BY `table` ORDER BY released_at DESC, release_id) AS recency
+    FROM release.releases)
+  WHERE recency = 1)) WHERE kind = 'histogram'),
+sums AS (
+  SELECT *, greatest(value, 0) AS kept, sum(value) OVER (PARTITION BY query ORDER BY cell) AS upto,
+    sum(value) OVER (PARTITION BY query) AS total, count(*) OVER (PARTITION BY query) AS n_bins,
+    sum(greatest(value, 0)) OVER (PARTITION BY query ORDER BY cell) AS kept_upto,
+    sum(greatest(value, 0)) OVER (PARTITION BY query) AS kept_total
+  FROM bins),
+asked AS (SELECT s.*, CAST(f.fraction AS DOUBLE) AS f FROM sums s CROSS JOIN (VALUES (0.10), (0.25), (0.50), (0.75), (0.90)) AS f(fraction)),
+judged AS (
+  SELECT *,
+    kept > 0 AND kept_upto - kept < f * kept_total AND kept_upto >= f * kept_total AS is_estimate,
+    NOT (cell > 0 AND upto - value - f * total > half * sqrt((1 - f) * (1 - f) * cell + f * f * (n_bins - cell)))
+      AND NOT (cell + 1 < n_bins AND upto - f * total
+        < -half * sqrt((1 - f) * (1 - f) * (cell + 1) + f * f * (n_bins - cell - 1))) AS is_possible
+  FROM asked)
+SELECT max(release_id) AS release_id, query, max(title) AS title, max(measure) AS measure,
+  concat('P', CAST(CAST(100 * f AS INT) AS STRING)) AS quantile,
+  round(max(CASE WHEN is_estimate THEN first_value
+    + (f * kept_total - kept_upto + kept) / kept * (coalesce(last_value, first_value) - first_value) END), 2) AS value,
+  min(CASE WHEN is_estimate OR is_possible THEN first_value END) AS low,
+  CASE WHEN max(CASE WHEN is_estimate OR is_possible THEN cell END) + 1 < max(n_bins)
+    THEN max(CASE WHEN is_estimate OR is_possible THEN last_value END) END AS high
+FROM judged GROUP BY query, f;
 
 CREATE OR REPLACE VIEW release.current_synthetic_patients COMMENT 'synthetic patients of the newest release | 最新发布的合成患者' AS
 SELECT * FROM release.synthetic_patients WHERE release_id IN (

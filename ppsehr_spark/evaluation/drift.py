@@ -1,15 +1,17 @@
 """Drift of a measure between two versions of a table, by t-digests that stay inside the phi zone.
 
-Knows: how value counts become a sketch and how far two sketches lie apart. Must not know: tables, what is measured. A
-t-digest is not differentially private: its centroids are values of single rows and it keeps the extremes exactly. No
-sketch, and no figure made from one, is ever released. Reference: Dunning and Ertl 2019 (t-digest).
+Knows: how value counts become a sketch, how sketches merge, what quantiles one holds and how far two lie apart. Must
+not know: tables, what is measured. A t-digest is not differentially private: its centroids are values of single rows
+and it keeps the extremes exactly. No sketch, and no figure made from one, is ever released. Algorithm and format are
+those of the ``tdigest`` package; its order of merging is random and is fixed here. Reference: Dunning and Ertl 2019
+(t-digest).
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,17 +22,43 @@ from tdigest import TDigest  # type: ignore[import-untyped]  # the library ships
 _MERGE_SEED = 20
 
 
-def build_sketch(counts: Mapping[int, int]) -> str:
+def build_sketch(counts: Mapping[float, int]) -> str:
     """A t-digest as JSON; equal counts give equal text.
 
     Args:
-        counts: value -> rows that hold it. Values are taken in rising order, so that neither the layout of a table nor
-            the order of its partitions shows.
+        counts: value -> rows that hold it. Values are taken in an order of their own, so that neither the layout of a
+            table nor the order of its partitions shows.
     """
+    return _digest(sorted(counts.items()))
+
+
+def merge_sketches(sketches: Sequence[str]) -> str:
+    """One t-digest of the rows of all; equal sketches in equal order give equal text.
+
+    All centroids go into the new sketch at once, as the package merges two: many merges one after the other would blur
+    the middle again and again.
+    """
+    parts = [json.loads(sketch)["centroids"] for sketch in sketches]
+    return _digest([(centroid["m"], centroid["c"]) for part in parts for centroid in part])
+
+
+def count_rows(sketch: str) -> int:
+    """Rows that went into a sketch."""
+    return round(sum(float(centroid["c"]) for centroid in json.loads(sketch)["centroids"]))
+
+
+def read_quantiles(sketch: str, fractions: Sequence[float]) -> list[float]:
+    """Values below which these shares of the rows lie, on the curve of ``compare_sketches``; NaN of no rows."""
+    means, shares = _read_curve(sketch)
+    return [float(np.interp(each, shares, means)) if len(means) else float("nan") for each in fractions]
+
+
+def _digest(weighted: Sequence[tuple[float, float]]) -> str:
+    """Values of single rows or centroids, in a fixed shuffled order: in rising order hardly any are joined."""
     digest = TDigest()
     with _fixed_merges():
-        for value, count in sorted(counts.items()):
-            digest.update(value, count)
+        for value, weight in random.sample(weighted, len(weighted)):
+            digest.update(value, weight)
     return json.dumps(digest.to_dict(), sort_keys=True)
 
 

@@ -40,7 +40,7 @@ from ppsehr_spark.synthesis.records.plan import PLAN_FILE
 Row = Mapping[str, Any]
 _LAST_DIGIT = 2e-6
 #: Kinds whose values are computed from what was released; the gate computes them again.
-_COMPUTED = (MEAN, VARIANCE, TOP_K, THRESHOLD, *LEVELLED)
+_COMPUTED = (MEAN, VARIANCE, QUANTILE, TOP_K, THRESHOLD, *LEVELLED)
 #: Bins, tiers, months and quantiles: ``7``, ``2-3``, ``31+``, ``2023-01``, ``P25``.
 _NUMBER_LABEL = re.compile(r"P?\d+(\.\d+)?(-\d+|\+)?")
 
@@ -67,8 +67,7 @@ def judge_statistics(rows: Sequence[Row], ledger: LedgerState, files: Mapping[st
         hint = "a row without a committed grant for its question is no DP statistic"
         return QualityGateError("UNPAID_STATISTIC", n_rows=len(unpaid), n_of=len(rows), hint=hint)
     simple = [row for row in rows if row["kind"] not in _COMPUTED]
-    grids = _read_grids(files)
-    n_different = sum(not _is_released(row, committed[row["grant_id"]], grids) for row in simple)
+    n_different = sum(not _is_released(row, committed[row["grant_id"]]) for row in simple)
     n_short = sum(not _is_complete(simple, grant_id, committed[grant_id]) for grant_id in _list_grants(simple))
     computed = [row for row in rows if row["kind"] in _COMPUTED]
     planned = {each.release.id: each for each in plan_files(files)[0]} if computed else {}
@@ -119,7 +118,9 @@ def _count_unlike(rows: Sequence[Row], entry: Entry, planned: PlannedRelease | N
 
 def _is_close(computed: float | None, given: float | None) -> bool:
     """Equal up to the last digit that is kept: least squares may round otherwise on another machine."""
-    return computed is not None and given is not None and abs(computed - given) <= _LAST_DIGIT
+    if computed is None or given is None:
+        return computed is given
+    return abs(computed - given) <= _LAST_DIGIT
 
 
 def judge_marginals(rows: Sequence[Row], ledger: LedgerState) -> PpsehrError | None:
@@ -168,21 +169,13 @@ def _planned_event(plan: str) -> str:
 
 
 def _is_paid(row: Row, entry: Entry | None) -> bool:
-    """The grant is committed and its question is this row's; a quantile's name ends in its fraction."""
-    if entry is None or entry.run_id != row["ask_id"]:
-        return False
-    if row["kind"] == QUANTILE:
-        return entry.query == f"{row['query']}.{_label(row)}"
-    return entry.query == row["query"]
+    """The grant is committed and its question is this row's."""
+    return entry is not None and entry.question == (row["ask_id"], row["query"])
 
 
-def _is_released(row: Row, entry: Entry, grids: Mapping[str, Sequence[int]]) -> bool:
+def _is_released(row: Row, entry: Entry) -> bool:
     """Value and interval are what the ledger's numbers give; nothing else may stand in their place."""
     released = _released(entry)
-    if row["kind"] == QUANTILE:
-        grid = grids.get(row["query"], ())
-        is_index = len(released) == 1 and 0 <= released[0] < len(grid)
-        return is_index and row["value"] == grid[released[0]] and row["low"] is None and row["high"] is None
     if not 0 <= row["cell"] < len(released):
         return False
     value, half = released[row["cell"]], _half_width(entry)
@@ -192,8 +185,6 @@ def _is_released(row: Row, entry: Entry, grids: Mapping[str, Sequence[int]]) -> 
 def _is_complete(rows: Sequence[Row], grant_id: str, entry: Entry) -> bool:
     """Every cell of the release once; a choice among cells would itself tell something."""
     own = [row for row in rows if row["grant_id"] == grant_id]
-    if own[0]["kind"] == QUANTILE:
-        return len(own) == 1
     return sorted(row["cell"] for row in own) == list(range(len(_released(entry))))
 
 
@@ -209,10 +200,6 @@ def _half_width(entry: Entry) -> float:
 def _released(entry: Entry) -> list[int]:
     value = json.loads(entry.released or "null")
     return value if isinstance(value, list) else []
-
-
-def _label(row: Row) -> str:
-    return next((key["value"] for key in row["group_keys"] or [] if key["name"] == QUANTILE), "")
 
 
 def _labels(row: Row) -> list[str]:
@@ -251,10 +238,3 @@ def _strings(value: Any) -> Iterator[str]:
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _strings(inner)
-
-
-def _read_grids(files: Mapping[str, str]) -> dict[str, range]:
-    """Query -> candidates of its quantiles, from the catalogue that must still be the one that was asked."""
-    plain = tomllib.loads(files.get(CATALOGUE_FILE, ""))
-    grids = {item["id"]: item["grid"] for item in plain.get("release", []) if item.get("kind") == QUANTILE}
-    return {name: range(grid["first"], grid["last"] + 1, grid["step"]) for name, grid in grids.items()}

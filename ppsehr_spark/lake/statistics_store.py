@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -100,6 +101,23 @@ def append_sketch(
     is_new = lake.append(DRIFT_SKETCHES, table, app_id=sketch_key, app_version=1)
     crash_point("stats.after_sketch")
     return is_new
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """One row of ``phi.drift_sketches``; ``centroids`` is a t-digest as JSON."""
+
+    measure: str
+    table_version: int
+    n_rows: int
+    centroids: str
+
+
+def read_sketches(lake: Lake) -> list[Sketch]:
+    """All sketches by measure and table version, one for each, also where two methods sketched the same rows."""
+    rows = lake.read(DRIFT_SKETCHES, [field.name for field in fields(Sketch)]).to_pylist()
+    newest = {(row["measure"], row["table_version"]): Sketch(**row) for row in rows}
+    return [newest[key] for key in sorted(newest)]
 
 
 def has_sketch(lake: Lake, sketch_key: str) -> bool:

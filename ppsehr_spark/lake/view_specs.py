@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ppsehr_spark.lake.histogram_quantiles import quantiles_sql
+
 _MARK = re.compile(r"\{(\w+):([\w.]+)\}")
 _Spelling = Mapping[str, Callable[[str], str]]
 _SPARK: _Spelling = {
@@ -114,6 +116,13 @@ FROM protected.dp_statistics s
 JOIN control.privacy_ledger l ON l.grant_id = s.grant_id AND l.kind = 'commit'
 JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1""",
     ),
+    ViewSpec(
+        "protected.histogram_quantiles",
+        "P10 to P90 of the newest released histograms, within the bins that the noise allows | 已发布分布的分位数",
+        ("protected.dp_statistics", "control.privacy_ledger"),
+        quantiles_sql(f"""SELECT s.* FROM ({{keys:protected.dp_statistics}}) s
+  JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.recency = 1"""),
+    ),
     _current("notes", "notes of the newest release | 最新发布的病历"),
     _current(
         "dp_statistics",
@@ -127,6 +136,12 @@ JOIN ({_NEWEST_ANSWERS}) n ON n.query = s.query AND n.ask_id = s.ask_id AND n.re
         f"""SELECT release_id, query, cell, k.name AS key_name, k.value AS key_value
 FROM ({{keys:release.dp_statistics}})
 WHERE release_id IN {_CURRENT}""",
+    ),
+    ViewSpec(
+        "release.current_histogram_quantiles",
+        "P10 to P90 of the published histograms, within the bins that the noise allows | 最新发布分布的分位数",
+        ("release.dp_statistics", "release.releases"),
+        quantiles_sql(f"{{keys:release.dp_statistics}} WHERE release_id IN {_CURRENT}", release="release_id"),
     ),
     _current("synthetic_patients", "synthetic patients of the newest release | 最新发布的合成患者"),
     _current("synthetic_encounters", "synthetic visits of the newest release | 最新发布的合成就诊"),

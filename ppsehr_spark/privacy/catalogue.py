@@ -296,7 +296,7 @@ def _parse_measured(where: str, plain: Mapping[str, Any], max_encounters: int, k
     if plain["kind"] == HISTOGRAM:
         return {**values, "edges": _parse_edges(where, plain["edges"])}
     quantiles = tuple(_parse_fraction(where, text) for text in plain["quantiles"])
-    if not quantiles or len(set(quantiles)) != len(quantiles):
+    if not quantiles or len({low / whole for low, whole in quantiles}) != len(quantiles):
         raise _refuse(where, "quantiles", "one or more different fractions")
     return {**values, "candidates": _parse_grid(where, plain["grid"]), "quantiles": quantiles}
 

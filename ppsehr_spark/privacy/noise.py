@@ -8,7 +8,7 @@ from the operating system's randomness and has no seed.
 Reference: Canonne, Kamath and Steinke 2020, Theorem 4 (discrete Gaussian); Cesar and Rogers 2021, Lemma 3.4 with Bun
 and Steinke 2016 (bounded range of noisy max with Gumbel noise: rho = epsilon^2 / 8); Durfee and Rogers 2019 (the k best
 of one Gumbel draw are k draws one after the other); Rogers 2023 (keys by threshold with Gaussian noise), all as
-OpenDP's maps state them.
+OpenDP's maps state them; Kaplan, Schnapp and Stemmer 2022 (several quantiles by repeated halving, ``quantiles``).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from ppsehr_spark.errors import QualityGateError, UsageError
 from ppsehr_spark.privacy.events import Composed, Exact, KeyThreshold, PureEpsilon, ZeroConcentrated
 from ppsehr_spark.privacy.grants import Grant, Query, redeem_grant
+from ppsehr_spark.privacy.quantiles import count_rounds, find_quantile, search_quantiles
 from ppsehr_spark.privacy.units import ContributionBounds
 
 #: Beyond this a sum or its noise could leave 64 bits.
@@ -68,7 +69,39 @@ def draw_best(scores: Sequence[int], *, grant: Grant) -> int:
     query = redeem_grant(grant)
     if isinstance(query.event, Exact):
         return max(range(len(scores)), key=lambda index: scores[index])
-    return int(_build_best(query)(list(scores)))
+    if not isinstance(query.event, ZeroConcentrated):
+        raise _refuse(query)
+    return int(_build_best(query.bounds.max_per_cell, query.event.rho)(list(scores)))
+
+
+def draw_quantiles(counts: Sequence[int], *, fractions: Sequence[tuple[int, int]], grant: Grant) -> list[int]:
+    """Index of an approximate quantile per fraction, by noisy max at every step of ``search_quantiles``.
+
+    Each of its rounds gets an equal part of the event's rho: rounds compose, the choices within a round read different
+    rows of a patient and cost no more than one of them (``quantiles``, "Ties").
+
+    Args:
+        counts: values that fall on each public candidate, candidates rising; of one patient ``bounds.max_per_cell``
+            values at most, over all candidates together.
+        fractions: numerator and denominator, different ones in (0, 1).
+        grant: over ``ZeroConcentrated`` or ``Exact``.
+
+    Raises:
+        UsageError: as for ``draw_counts``.
+    """
+    _require_integers(counts)
+    if not counts or not fractions or min(counts) < 0:
+        raise UsageError("VALUE_TYPE", hint="quantiles are of counts, 0 or more, over one candidate or more")
+    query = redeem_grant(grant)
+    if isinstance(query.event, Exact):
+        return [find_quantile(counts, fraction) for fraction in fractions]
+    if not isinstance(query.event, ZeroConcentrated):
+        raise _refuse(query)
+    rho = math.nextafter(query.event.rho / count_rounds(len(fractions)), 0.0)
+    most = query.bounds.max_per_cell
+    return search_quantiles(
+        counts, fractions, lambda scores, change: int(_build_best(most * change, rho)(list(scores)))
+    )
 
 
 def draw_top(scores: Sequence[int], *, k: int, grant: Grant) -> list[int]:
@@ -189,13 +222,10 @@ def _refuse(query: Query) -> UsageError:
     return UsageError("NOISE_EVENT", kind=type(query.event).__name__, hint="this mechanism draws no such event")
 
 
-def _build_best(query: Query) -> Any:
-    """OpenDP's noisy max; one patient moves every score, so the range of changes is twice the bound."""
+def _build_best(distance: int, limit: float) -> Any:
+    """OpenDP's noisy max; one patient moves every score, so the range of changes is twice the distance."""
     dp = _load_opendp()
-    if not isinstance(query.event, ZeroConcentrated):
-        raise _refuse(query)
     domain = dp.vector_domain(dp.atom_domain(T="i64"))
-    distance, limit = query.bounds.max_per_cell, query.event.rho
     space = (domain, dp.linf_distance(T="i64"))
     scale = 2 * distance / math.sqrt(8 * limit)
     return _within(

@@ -1,16 +1,12 @@
 """Planned releases: cells, cost and noise of every statistic before any data are read; afterwards draws become rows.
 
 Knows: how a share of the budget becomes events and noise, and what a draw means. Must not know: data beyond the
-integers it is handed, where rows are stored, notes. Reference: Smith 2011 (quantiles by the exponential mechanism);
-Bun and Steinke 2016, Lemma 2.3 (rho adds up); Canonne, Kamath and Steinke 2020 (discrete Gaussian).
+integers it is handed, where rows are stored, notes. Reference: Bun and Steinke 2016, Lemma 2.3 (rho adds up); Canonne,
+Kamath and Steinke 2020 (discrete Gaussian).
 
-**Quantiles.** For the fraction a/b and a candidate g, with ``lt`` values below g and ``gt`` above it, the score is
-``-|(b - a) * lt - a * gt|``: zero where exactly a of b parts lie below. One value more moves ``lt`` by 1, or ``gt``
-by 1, or neither, so the score by at most ``max(a, b - a)``; a patient with at most K values moves it by K times that.
-Whole numbers throughout, and no number of values enters that would itself have to be released.
-
-Sums, means and variances stand in ``moments``, tables and hierarchies in ``consistency``; each is one vector under one
-grant. A choice of the k best pays half for the choice and half for the counts of what was chosen.
+Sums, means and variances stand in ``moments``, tables and hierarchies in ``consistency``, quantiles in ``quantiles``;
+each release is one draw under one grant. A choice of the k best pays half for the choice and half for the counts of
+what was chosen.
 """
 
 from __future__ import annotations
@@ -39,7 +35,7 @@ from ppsehr_spark.privacy.events import Composed, Event, Exact, KeyThreshold, Ze
 from ppsehr_spark.privacy.grants import Grant
 from ppsehr_spark.privacy.key_forms import decode_key
 from ppsehr_spark.privacy.moments import N_BLOCKS, bound_moments, measure_moments, state_moment
-from ppsehr_spark.privacy.noise import draw_best, draw_counts, draw_keys, draw_top
+from ppsehr_spark.privacy.noise import draw_counts, draw_keys, draw_quantiles, draw_top
 from ppsehr_spark.privacy.units import Budget, ContributionBounds
 
 #: What is aggregated: integers per position, or per key where the data choose the keys.
@@ -61,7 +57,7 @@ _TOLD = (
 
 @dataclass(frozen=True)
 class Part:
-    """What one grant pays for: the whole vector of a release, or one of its quantiles.
+    """What one grant pays for: the whole vector of a release.
 
     Attributes:
         design: for tables and hierarchies, the base cells that each released cell sums.
@@ -70,7 +66,6 @@ class Part:
     name: str
     event: Event
     bounds: ContributionBounds
-    fraction: Fraction | None = None
     release: Release | None = None
     design: Design = ()
 
@@ -177,7 +172,7 @@ def describe_definition(planned: PlannedRelease) -> dict[str, Any]:
 
 
 def draw_part(part: Part, counts: Counts, *, grant: Grant) -> list[int]:
-    """Draw once: the noised vector; the index of the chosen candidate; positions and counts of those chosen.
+    """Draw once: the noised vector; the candidate chosen per quantile; positions and counts of those chosen.
 
     Args:
         counts: integers per position, or per key that occurs.
@@ -186,8 +181,8 @@ def draw_part(part: Part, counts: Counts, *, grant: Grant) -> list[int]:
     if kind == kinds.THRESHOLD:
         return draw_keys(dict(counts) if isinstance(counts, Mapping) else dict(enumerate(counts)), grant=grant)
     values = [counts[at] for at in range(len(counts))]
-    if part.fraction is not None:
-        return [draw_best(score_quantile(values, part.fraction), grant=grant)]
+    if kind == kinds.QUANTILE and part.release:
+        return draw_quantiles(values, fractions=part.release.quantiles, grant=grant)
     if kind == kinds.TOP_K and part.release:
         return draw_top(values, k=part.release.k, grant=grant)
     return draw_counts(measure_part(part, values), grant=grant)
@@ -200,28 +195,16 @@ def measure_part(part: Part, counts: Sequence[int]) -> list[int]:
     return measure_design(counts, part.design) if part.design else list(counts)
 
 
-def score_quantile(counts: Sequence[int], fraction: Fraction) -> list[int]:
-    """Score of every candidate, whole numbers of 0 or less (see the module's text).
-
-    Args:
-        counts: values that fall on each candidate.
-    """
-    part, whole = fraction
-    at_most = list(itertools.accumulate(counts))
-    n = at_most[-1] if at_most else 0
-    return [-abs((whole - part) * (upto - own) - part * (n - upto)) for own, upto in zip(counts, at_most, strict=True)]
-
-
 def make_rows(planned: PlannedRelease, part: Part, released: Sequence[int]) -> list[StatisticRow]:
     """The released integers of one part as rows; post-processing, so it costs nothing.
 
     Intervals follow from the event and bounds of the part alone.
     """
     kind = planned.release.kind
-    if part.fraction is not None:
-        position = planned.parts.index(part)
-        value = planned.release.candidates[released[0]]
-        return [StatisticRow(position, planned.cells[position], float(value), None, None, False)]
+    if kind == kinds.QUANTILE:
+        values = [float(planned.release.candidates[index]) for index in released]
+        cells = enumerate(zip(planned.cells, values, strict=True))
+        return [StatisticRow(at, cell, value, None, None, False) for at, (cell, value) in cells]
     if kind in (kinds.MEAN, kinds.VARIANCE):
         return _state_moments(planned, part, released)
     if kind in kinds.LEVELLED:
@@ -274,8 +257,9 @@ def _plan(
 ) -> PlannedRelease:
     event: Event = ZeroConcentrated(rho) if rho else Exact()
     if release.kind == kinds.QUANTILE:
-        parts = tuple(_plan_quantile(release, fraction, rho / len(release.quantiles)) for fraction in release.quantiles)
-        return PlannedRelease(release, cells, len(release.candidates), parts, rho, None, None, -math.inf)
+        n, most = len(release.candidates), release.max_encounters
+        part = Part(release.id, event, ContributionBounds(min(most, n), most), release)
+        return PlannedRelease(release, cells, n, (part,), rho, None, None, -math.inf)
     if rho and release.kind == kinds.TOP_K:
         event = Composed((ZeroConcentrated(rho / 2), ZeroConcentrated(rho / 2)))
     if rho and release.kind == kinds.THRESHOLD:
@@ -302,13 +286,6 @@ def _count_integers(release: Release, n_cells: int, design: Design) -> int:
     if release.kind == kinds.THRESHOLD:
         return 0
     return n_cells * (release.span + 1) if release.kind in kinds.MOMENTS else n_cells
-
-
-def _plan_quantile(release: Release, fraction: Fraction, rho: float) -> Part:
-    change = release.max_encounters * max(fraction[0], fraction[1] - fraction[0])
-    bounds = ContributionBounds(len(release.candidates), change)
-    event: Event = ZeroConcentrated(rho) if rho else Exact()
-    return Part(f"{release.id}.{_label_fraction(fraction)}", event, bounds, fraction, release)
 
 
 @lru_cache(maxsize=256)

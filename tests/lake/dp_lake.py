@@ -42,7 +42,7 @@ PLAN = TrainingPlan(
 _COUNTS = Release("patients_by_department", "各科室就诊患者数", COUNT, 0.5, "人", keys=("department",), max_cells=2)
 _QUANTILES = Release(
     "length_of_stay_quantiles", "住院天数分位数", QUANTILE, 0.5, "天", measure="length_of_stay_days",
-    candidates=tuple(range(61)), quantiles=((1, 2), (3, 4)), max_encounters=1,
+    candidates=tuple(range(61)), quantiles=((1, 4), (1, 2), (3, 4)), max_encounters=1,
 )  # fmt: skip
 CATALOGUE = Catalogue(Budget(1.0, 1e-7), (_COUNTS, _QUANTILES), suppress_below_sd=2.0)
 

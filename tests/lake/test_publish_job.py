@@ -120,7 +120,7 @@ def test_a_refused_product_is_named_and_does_not_hold_back_the_others(
     fill(DP_STATISTICS, [{**row, "value": row["value"] + 1} for row in statistics])
     assert _publish(dp_lake, tmp_path) == 4
     message = capsys.readouterr().err
-    assert "dp_statistics refused: STATISTIC_DIFFERS n_rows=5" in message and "publish: notes" in message
+    assert "dp_statistics refused: STATISTIC_DIFFERS n_rows=6" in message and "publish: notes" in message
     # figures are about other table versions now, so the data set waits for them
     assert "synthetic refused: EVALUATION_GATE" in message
     assert dp_lake.read(RELEASED_NOTES).num_rows == 4 and dp_lake.version(RELEASED_STATISTICS) is None

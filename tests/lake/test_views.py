@@ -37,7 +37,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _GUIDE = (_ROOT / "docs" / "queries.md").read_text(encoding="utf-8")
 _QUERIES = re.findall(r"```sql\n(.*?)```", _GUIDE, re.S)
 _SNIPPETS = re.findall(r"```python\n(.*?)```", _GUIDE, re.S)
-_STATISTICS = {"patients_by_department", "length_of_stay_quantiles", "patients_by_span"}
+_STATISTICS = {"patients_by_department", "length_of_stay_quantiles", "patients_by_span", "stays_by_days"}
 _EXPECTED: dict[int, list[Any]] = {
     1: [("ADDRESS", 3, "rule+qwen", 1, 1), ("CONTACT", None, "rule", 1, 1), ("NAME", None, "qwen", 1, 1)],
     2: [("NAME", "NAME.test", 4, 1.0), ("STD", "STD.test", 2, 1.0), ("ADDRESS", "ADDRESS.test", 1, 1.0)],
@@ -112,7 +112,7 @@ def test_every_released_table_is_read_by_deltalake_without_us(published_lake: La
 
 def test_only_the_newest_release_of_each_product_is_current(published_lake: Lake) -> None:
     views = [view.full_name for view in VIEWS if view.full_name.startswith("release.current_")]
-    assert len(views) == 8
+    assert len(views) == 9
     for view in views:
         found = {row[0] for row in _ask(published_lake, f"SELECT DISTINCT release_id FROM {view}")}
         n_products = 2 if view == "release.current_claim_cards" else 1  # the notes have a card of their own
@@ -122,16 +122,26 @@ def test_only_the_newest_release_of_each_product_is_current(published_lake: Lake
 def test_a_suppressed_cell_shows_nothing_but_that(published_lake: Lake) -> None:
     rows = _ask(
         published_lake,
-        "SELECT cell_label, value, low, high FROM release.current_dp_statistics WHERE is_suppressed",
+        "SELECT cell_label, value, low, high FROM release.current_dp_statistics WHERE is_suppressed "
+        "ORDER BY query, cell",
     )
-    assert rows == [("department=其他科室", None, None, None)]
+    hidden = ["department=其他科室", "length_of_stay_days=0", "length_of_stay_days=15-30"]
+    assert rows == [(label, None, None, None) for label in hidden]
+
+
+def test_quantiles_of_a_histogram_stand_beside_it(published_lake: Lake) -> None:
+    for view in ("protected.histogram_quantiles", "release.current_histogram_quantiles"):
+        rows = _ask(published_lake, f"SELECT quantile, value, low, high FROM {view} ORDER BY quantile")
+        assert rows == [
+            ("P10", 2.21, 2, 3), ("P25", 2.77, 2, 3), ("P50", 5.5, 4, 7), ("P75", 9.6, 8, 14), ("P90", 13.56, 8, None),
+        ], view  # fmt: skip
 
 
 def test_the_latest_statistics_are_those_the_ledger_paid_last(published_lake: Lake) -> None:
     rows = _ask(published_lake, "SELECT DISTINCT query, ask_id FROM protected.latest_statistics ORDER BY query")
     assert rows == [(query, "stats-b") for query in sorted(_STATISTICS)]
     counted = _ask(published_lake, "SELECT count(*) FROM protected.latest_statistics")
-    assert counted == [(7,)], "all cells of the newest answer, also of one that took several grants"
+    assert counted == [(14,)], "all cells of the newest answer, also of one that took several grants"
 
 
 def test_spending_shows_everything_but_what_was_released(published_lake: Lake) -> None:

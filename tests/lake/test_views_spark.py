@@ -61,4 +61,4 @@ def test_every_view_and_query_agrees_with_duckdb(spark: Any, views: Lake) -> Non
 
 def test_group_keys_open_up_in_spark_as_they_are(spark: Any, views: Lake) -> None:
     found = spark.sql("SELECT DISTINCT group_keys[0].name AS name FROM release.dp_statistics ORDER BY name").collect()
-    assert [row["name"] for row in found] == ["category", "department", "quantile"]
+    assert [row["name"] for row in found] == ["category", "department", "length_of_stay_days", "quantile"]

@@ -38,7 +38,7 @@ def spend_budget(lake: Lake, settings: Settings) -> dict[str, str]:
     for ask, name, rho in (
         ("stats-a", "patients_by_department", 0.01),
         ("stats-b", "patients_by_department", 0.01),
-        ("stats-b", "length_of_stay_quantiles.P50", 0.005),
+        ("stats-b", "length_of_stay_quantiles", 0.005),
         ("stats-b", "patients_by_span", 0.005),
     ):
         scope = Scope("lake", "statistics", "job:stats")
@@ -68,6 +68,15 @@ def _quantile(cell: int, label: str, value: float) -> dict[str, Any]:
     return _cell("stats-b", "length_of_stay_quantiles", cell, ("quantile", label), value, **more)
 
 
+#: A histogram of stays: visits per bin of days, each with noise of six visits at 95%.
+BINS = {"0": -4, "1": 12, "2-3": 70, "4-7": 100, "8-14": 60, "15-30": -2, "31+": 22}
+
+
+def _bin(cell: int, label: str, value: float) -> dict[str, Any]:
+    more = {"kind": "histogram", "title": "住院天数分布", "unit": "次", "is_suppressed": value < 6}
+    return _cell("stats-b", "stays_by_days", cell, ("length_of_stay_days", label), value, **more)
+
+
 def _statistics(grants: dict[str, str]) -> list[dict[str, Any]]:
     old = [_cell("stats-a", "patients_by_department", 0, ("department", _CARDIOLOGY), 39)]
     new = [
@@ -76,9 +85,11 @@ def _statistics(grants: dict[str, str]) -> list[dict[str, Any]]:
         _cell("stats-b", "patients_by_department", 2, ("department", _OTHER), 2, is_suppressed=True),
         _quantile(0, "P25", 4), _quantile(1, "P50", 7), _quantile(2, "P75", 12),
         _cell("stats-b", "patients_by_span", 0, ("category", "STD"), 9, kind="spans", title="含某类敏感信息的患者数"),
+        *(_bin(at, label, value) for at, (label, value) in enumerate(BINS.items())),
     ]  # fmt: skip
     paid = {
-        "length_of_stay_quantiles": grants["stats-b/length_of_stay_quantiles.P50"],
+        "stays_by_days": grants["stats-b/patients_by_span"],
+        "length_of_stay_quantiles": grants["stats-b/length_of_stay_quantiles"],
         "patients_by_span": grants["stats-b/patients_by_span"],
     }
     own = {ask: grants[f"{ask}/patients_by_department"] for ask in ("stats-a", "stats-b")}

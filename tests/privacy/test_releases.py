@@ -1,10 +1,9 @@
-"""The catalogue of statistics, the plan made from it, scores of quantiles, and what a draw becomes."""
+"""The catalogue of statistics, the plan made from it, and what a draw becomes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import random
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -25,7 +24,6 @@ from ppsehr_spark.privacy.releases import (
     draw_part,
     make_rows,
     plan_releases,
-    score_quantile,
 )
 from ppsehr_spark.privacy.units import Budget
 from tests.privacy.small_ledger import make_ledger, make_query
@@ -187,6 +185,7 @@ def _plan(catalogue: Catalogue | None = None) -> dict[str, PlannedRelease]:
         ("last = 10", "last = 4"),
         ('quantiles = ["1/4", "1/2"]', 'quantiles = ["1/4", "2/2"]'),
         ('quantiles = ["1/4", "1/2"]', "quantiles = []"),
+        ('quantiles = ["1/4", "1/2"]', 'quantiles = ["1/4", "2/8"]'),
         ('quantiles = ["1/4", "1/2"]', "quantiles = [0.5]"),
         ("low = 0, high = 9", "low = 9, high = 9"),
         ("low = 0, high = 9", "low = 0, high = 9.5"),
@@ -257,7 +256,8 @@ def test_bounds_scale_the_noise_as_stated() -> None:
     assert stays.parts[0].bounds.l2_sensitivity == pytest.approx(3 * math.sqrt(2))
     assert stays.noise_sd == pytest.approx(3 * math.sqrt(2) / math.sqrt(2 * stays.rho))
     assert marked.parts[0].bounds.max_cells == 2, "nobody touches more cells than there are"
-    assert [part.bounds.max_per_cell for part in _plan()["middle"].parts] == [4 * 3, 4 * 1]
+    (middle,) = _plan()["middle"].parts
+    assert middle.bounds.max_per_cell == 4, "visits of a patient, over all candidates"
 
 
 def test_the_question_changes_with_what_decides_the_answer_and_not_with_its_title() -> None:
@@ -277,41 +277,11 @@ def test_the_shipped_catalogue_can_be_planned() -> None:
     assert plain["budget"]["epsilon"] <= 3.0
 
 
-# --- quantiles ----------------------------------------------------------------------------------------------------
-
-
-def _brute_scores(values: Sequence[int], candidates: Sequence[int], fraction: tuple[int, int]) -> list[int]:
-    part, whole = fraction
-    return [-abs((whole - part) * sum(v < g for v in values) - part * sum(v > g for v in values)) for g in candidates]
-
-
-@pytest.mark.parametrize("fraction", [(1, 4), (1, 2), (3, 4), (9, 10)])
-def test_one_value_more_moves_a_score_by_its_bound_at_most_and_sometimes_by_all_of_it(
-    fraction: tuple[int, int],
-) -> None:
-    generator, largest = random.Random(5), 0
-    for _ in range(200):
-        values = [generator.randrange(7) for _ in range(generator.randrange(30))]
-        counts = [values.count(g) for g in range(7)]
-        scores = score_quantile(counts, fraction)
-        assert scores == _brute_scores(values, range(7), fraction)
-        for added in range(7):
-            after = score_quantile([n + (g == added) for g, n in enumerate(counts)], fraction)
-            largest = max(largest, *(abs(a - b) for a, b in zip(scores, after, strict=True)))
-    assert largest == max(fraction[0], fraction[1] - fraction[0])
-
-
-def test_the_best_candidate_is_the_quantile() -> None:
-    counts = [0, 10, 30, 5, 5, 0, 50]
-    best = {f: max(range(7), key=lambda at, f=f: score_quantile(counts, f)[at]) for f in ((1, 4), (1, 2), (3, 4))}
-    assert best[1, 4] == 2 and best[1, 2] in (4, 5, 6) and best[3, 4] == 6
-
-
 # --- draws --------------------------------------------------------------------------------------------------------
 
 
-def _grant(ledger: Ledger, planned: PlannedRelease, at: int = 0) -> Grant:
-    part = planned.parts[at]
+def _grant(ledger: Ledger, planned: PlannedRelease) -> Grant:
+    part = planned.parts[0]
     query = dataclasses.replace(make_query(part.name), event=part.event, bounds=part.bounds)
     grant = ledger.reserve(query)
     assert isinstance(grant, Grant)
@@ -400,9 +370,10 @@ def test_an_infinite_budget_answers_exactly(open_ended: Ledger) -> None:
         (0.0, 0.0, 0.0, False),
         (9.0, 9.0, 9.0, False),
     ]
-    drawn = draw_part(middle.parts[1], [1, 5, 2], grant=_grant(open_ended, middle, at=1))
-    (row,) = make_rows(middle, middle.parts[1], drawn)
-    assert (row.position, row.value, row.low, row.high) == (1, 5.0, None, None)
+    drawn = draw_part(middle.parts[0], [1, 5, 2], grant=_grant(open_ended, middle))
+    quarter, half = make_rows(middle, middle.parts[0], drawn)
+    assert (quarter.position, half.position) == (0, 1) and quarter.cell == (("quantile", "P25"),)
+    assert {(row.value, row.low, row.high) for row in (quarter, half)} == {(5.0, None, None)}
 
 
 def test_what_the_noise_drowns_is_marked(ledger: Ledger) -> None:

@@ -15,7 +15,6 @@ from ppsehr_spark.privacy.accounting import compute_epsilon
 from ppsehr_spark.privacy.calibration import calibrate_rho
 from ppsehr_spark.privacy.events import Event, PureEpsilon, ZeroConcentrated
 from ppsehr_spark.privacy.grants import Grant
-from ppsehr_spark.privacy.releases import score_quantile
 from ppsehr_spark.privacy.units import Budget
 from tests.privacy.small_ledger import DELTA, make_ledger, make_query
 from tests.proofs.distinguishing import prove_epsilon
@@ -94,16 +93,22 @@ def test_noisy_max_keeps_its_epsilon() -> None:
     assert prove_epsilon(*seen, delta=DELTA) <= compute_epsilon([event], delta=DELTA)
 
 
-def test_a_quantile_keeps_its_epsilon_for_a_patient_with_several_visits() -> None:
-    """Smith 2011 by noisy max; the median of 19 visits, without and with the four visits of one patient."""
-    event, without, extra = ZeroConcentrated(0.05), [4, 4, 2, 5, 4], [0, 0, 0, 0, 4]
+def test_quantiles_keep_their_epsilon_for_a_patient_with_several_visits() -> None:
+    """Kaplan, Schnapp and Stemmer 2022: three quantiles of 19 visits in two rounds, without and with the four visits of
+    one patient, which fall into two parts of the second round; the three choices are seen together."""
+    event, without, extra = ZeroConcentrated(0.05), [4, 4, 2, 5, 4], [2, 0, 0, 0, 2]
     with_patient = [a + b for a, b in zip(without, extra, strict=True)]
-    seen = [_choose(score_quantile(counts, (1, 2)), event, most=4) for counts in (without, with_patient)]
+    seen = [_choose_three(counts, event, most=4) for counts in (without, with_patient)]
     assert prove_epsilon(*seen, delta=DELTA) <= compute_epsilon([event], delta=DELTA)
-    exact = [
-        [max(range(5), key=score_quantile(counts, (1, 2)).__getitem__)] * N_DRAWS for counts in (without, with_patient)
-    ]
-    assert prove_epsilon(*exact, delta=DELTA) > compute_epsilon([event], delta=DELTA)
+    large = [[n + more for n, more in zip(without, row, strict=True)] for row in ([0] * 5, [0, 0, 0, 0, 40])]
+    broken = [_choose_three(counts, event, most=1, n=500) for counts in large]
+    assert prove_epsilon(*broken, delta=DELTA) > compute_epsilon([event], delta=DELTA), "bounded to 1, but 40 came"
+
+
+def _choose_three(counts: Sequence[int], event: Event, *, most: int, n: int = N_DRAWS) -> list[int]:
+    three = ((1, 4), (1, 2), (3, 4))
+    drawn = [noise.draw_quantiles(counts, fractions=three, grant=grant_for(event, (5, most))) for _ in range(n)]
+    return [25 * low + 5 * middle + high for low, middle, high in drawn]
 
 
 def _choose(scores: Sequence[int], event: Event, *, most: int = 1) -> list[int]:

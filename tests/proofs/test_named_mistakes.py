@@ -25,7 +25,6 @@ from ppsehr_spark.privacy import noise
 from ppsehr_spark.privacy.events import ZeroConcentrated
 from ppsehr_spark.privacy.grants import Grant, redeem_grant
 from ppsehr_spark.privacy.ledger import Ledger, answer_once
-from ppsehr_spark.privacy.releases import score_quantile
 from ppsehr_spark.privacy.verification import verify_entries
 from tests.privacy.small_ledger import DELTA, make_ledger, make_query
 from tests.proofs.distinguishing import prove_epsilon
@@ -153,8 +152,8 @@ def _count_stays(is_present: bool) -> list[int]:
 
 
 def _quantile(is_present: bool) -> Sequence[float]:
-    scores = score_quantile(_count_stays(is_present), (9, 10))
-    return [noise.draw_best(scores, grant=grant_for(ONE, (len(scores), 9))) for _ in range(N_DRAWS)]
+    counts = _count_stays(is_present)
+    return [noise.draw_quantiles(counts, fractions=[(9, 10)], grant=grant_for(ONE))[0] for _ in range(N_DRAWS)]
 
 
 def _digest(is_present: bool) -> Sequence[float]:

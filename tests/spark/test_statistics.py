@@ -30,7 +30,6 @@ from ppsehr_spark.privacy.releases import (
     draw_part,
     make_rows,
     measure_part,
-    score_quantile,
 )
 from ppsehr_spark.privacy.units import Budget
 from tests.privacy.small_ledger import make_ledger
@@ -191,7 +190,7 @@ def _measure(part: Part, counts: Counts) -> Any:
     """What the noise is added to, or chosen by."""
     if isinstance(counts, Mapping):
         return counts
-    return score_quantile(counts, part.fraction) if part.fraction else measure_part(part, counts)
+    return measure_part(part, counts)
 
 
 @pytest.fixture(scope="module")
