@@ -3,11 +3,13 @@
 Knows: a simulated table (patients with a skewed number of encounters), the questions, how they are timed. Must not
 know: how the product bounds or draws. Everybody reads the same Parquet table in the same session and takes turns; the
 best round counts, since noise only ever slows. Grants come from a ledger in memory: what the ledger on a lake takes
-does not depend on the data. PipelineDP stands in an environment of its own.
+does not depend on the data. PipelineDP and Tumult Analytics stand in environments of their own (``docs/dp.md``) and
+read the same table on a Spark of their own, one after the other.
 
     python scripts/bench.py dp --encounters 100000                             # a smaller run
     python scripts/bench.py dp --page docs/performance.md                      # the figures of the page
-    python scripts/bench.py dp --peer-python /tmp/pdp/bin/python               # with PipelineDP
+    python scripts/bench.py dp --peer-python pipelinedp/bin/python             # with PipelineDP
+    python scripts/bench.py dp --tumult-python tumult/bin/python               # with Tumult Analytics
 """
 
 from __future__ import annotations
@@ -15,16 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench_dp_oracle import Agreement, Peer, consult_oracle, time_peer
 from bench_dp_questions import CATALOGUE, SINGLE, new_ledger, plan, public_lists, query_of
 from bench_pages import replace_between_marks
 from bench_quantiles import QuantileError, measure_quantiles
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peer-python", type=Path, default=None, metavar="PYTHON", help="of an environment that holds pipeline-dp"
     )
+    parser.add_argument(
+        "--tumult-python", type=Path, default=None, metavar="PYTHON", help="of one that holds tmlt-analytics"
+    )
     parser.add_argument("--page", type=Path, default=None, metavar="FILE", help="also put the tables into this page")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="everything as JSON")
     parser.set_defaults(run=measure)
@@ -64,30 +68,25 @@ def measure(options: argparse.Namespace) -> int:
         path = f"{folder}/encounters"
         _simulate(spark, path, options.encounters, options.patients)
         frame = spark.read.parquet(path)
-        seconds, oracle = _take_turns(frame, options.rounds), dict[str, float]()
-        if options.peer_python:
-            seconds["PipelineDP, local"] = _run_peer(frame, Path(folder), options.peer_python)
-            oracle = _consult_oracle(frame, Path(folder), options.peer_python)
+        seconds = _take_turns(frame, options.rounds)
+        timed = {name: time_peer(peer, path, Path(folder)) for name, peer in _peers_of(options).items()}
+        oracle = consult_oracle(frame, Path(folder), options.peer_python) if options.peer_python else []
     errors = measure_quantiles()
     figures = {
         "seconds": seconds,
-        "oracle": oracle,
+        "peers": timed,
+        "oracle": [asdict(each) for each in oracle],
         "quantiles": [asdict(each) for each in errors],
         "encounters": options.encounters,
     }
-    text = _render(seconds, errors, options.encounters, options.patients)
-    if oracle:
-        text += (
-            f"\n\nCounts of the same bounded rows: {oracle['cells']} of 4,000 differ from PipelineDP's without noise; "
-        )
-        text += f"error at (1, 1e-7): PipelineDP {oracle['peer_sd']:.2f}, ours {oracle['our_sd']:.2f}."
+    text = _render(seconds, timed, errors, options.encounters, options.patients) + _render_oracle(oracle)
     print(text)
     if options.page:
         replace_between_marks(options.page, "dp", text)
     if options.out:
         options.out.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     is_fast = all(ratio <= bar for ratio, bar in _ratios(seconds))
-    return int(ExitCode.OK if is_fast and not oracle.get("cells") else ExitCode.QUALITY_GATE)
+    return int(ExitCode.OK if is_fast and not any(each.n_differing for each in oracle) else ExitCode.QUALITY_GATE)
 
 
 def _open_session(profile: str) -> Any:
@@ -184,42 +183,13 @@ def _answer(frame: Any, planned: Sequence[PlannedRelease]) -> list[Any]:
     return answer_together(new_ledger(), list(asks), read=read, draw=draw)
 
 
-def _run_peer(frame: Any, folder: Path, python: Path) -> float:
-    """Seconds that PipelineDP takes for the same count on its local backend, loading left out."""
-    return float(_ask_peer(frame, folder, python, epsilon=1.0)["seconds"])
-
-
-def _consult_oracle(frame: Any, folder: Path, python: Path) -> dict[str, float]:
-    """Counts of rows that no bound cuts: PipelineDP's, almost without noise, beside ours; and its error at epsilon 1.
-
-    Returns:
-        ``cells`` that differ after rounding; ``peer_sd`` of PipelineDP's error and ``our_sd`` of ours, at (1, 1e-7).
-    """
-    from ppsehr_spark.spark.bounding import keep_first_by_hash
-    from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
-
-    keys = ["patient_key", "department", "code"]
-    kept = keep_first_by_hash(
-        frame.dropDuplicates(keys), by=["patient_key"], key="encounter_key", purpose="bench", n=SINGLE.max_cells
-    ).localCheckpoint()
-    planned = plan([replace(SINGLE, share=1.0)], epsilon=1.0)
-    ours = sum_items(list_visits(kept, planned), planned, public_lists())[SINGLE.id]
-    exact = _ask_peer(kept, folder, python, epsilon=1e6)["counts"]
-    noised = _ask_peer(kept, folder, python, epsilon=1.0)["counts"]
-    errors = [value - count for value, count in zip(noised, ours, strict=True)]
-    differing = sum(round(value) != count for value, count in zip(exact, ours, strict=True))
-    return {"cells": differing, "peer_sd": statistics.pstdev(errors), "our_sd": planned[0].noise_sd or 0.0}
-
-
-def _ask_peer(frame: Any, folder: Path, python: Path, *, epsilon: float) -> dict[str, Any]:
-    rows, keys, lists = folder / "rows.csv", folder / "keys.json", public_lists().values
-    frame.select("patient_key", "department", "code").toPandas().to_csv(rows, index=False, header=False)
-    keys.write_text(json.dumps([[d, c] for d in lists["department"] for c in lists["code"]]), encoding="utf-8")
-    command = [str(python), str(_HOME / "scripts" / "bench_dp_peer.py"), str(rows), str(keys)]
-    command += [str(SINGLE.max_cells), str(epsilon)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+def _peers_of(options: argparse.Namespace) -> dict[str, Peer]:
+    peers = {}
+    if options.peer_python:
+        peers["PipelineDP on Spark"] = Peer("pipelinedp-spark", options.peer_python)
+    if options.tumult_python:
+        peers["Tumult Analytics"] = Peer("tumult", options.tumult_python)
+    return peers
 
 
 def _ratios(seconds: dict[str, float]) -> list[tuple[float, float]]:
@@ -229,15 +199,35 @@ def _ratios(seconds: dict[str, float]) -> list[tuple[float, float]]:
     ]
 
 
-def _render(seconds: dict[str, float], errors: Sequence[QuantileError], n: int, n_patients: int) -> str:
+def _render_oracle(oracle: Sequence[Agreement]) -> str:
+    if not oracle:
+        return ""
+    lines = [
+        "",
+        "",
+        "PipelineDP as an oracle on rows that no bound cuts (largest difference at epsilon 1e6; error, root mean",
+    ]
+    lines += ["square, at epsilon 1 and delta 1e-7):", ""]
+    lines += ["| question | cells | that differ | largest difference | error of PipelineDP | ours |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for e in oracle:
+        figures = f"{e.n_cells:,} | {e.n_differing} | {e.largest:.2g} | {e.peer_error:.3g} | {e.our_error:.3g}"
+        lines.append(f"| {e.question} | {figures} |")
+    return "\n".join(lines)
+
+
+def _render(
+    seconds: dict[str, float], timed: dict[str, float], errors: Sequence[QuantileError], n: int, n_patients: int
+) -> str:
     (single, single_bar), (catalogue, catalogue_bar) = _ratios(seconds)
     rows = [
         ("bare Spark bounding, one vectorised draw", seconds["bare"], ""),
         ("our count, 4,000 cells", seconds["single"], f"{single:.2f} of bare (bar {single_bar})"),
         (f"our {len(CATALOGUE)} releases", seconds["catalogue"], f"{catalogue:.2f} of the count (bar {catalogue_bar})"),
     ]
-    peers = [name for name in seconds if name.startswith("PipelineDP")]
-    rows += [(name, seconds[name], f"{seconds[name] / seconds['single']:.1f} of our count") for name in peers]
+    rows += [
+        (f"{name}, the count", took, f"{took / seconds['single']:.1f} of our count") for name, took in timed.items()
+    ]
     lines = [f"{n:,} encounters of up to {n_patients:,} patients, 20 departments x 200 codes, best round:", ""]
     lines += ["| what | seconds | ratio |", "| --- | ---: | --- |"]
     lines += [f"| {name} | {value:.2f} | {ratio} |" for name, value, ratio in rows]

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench_ledger import MemoryStore
 
-from ppsehr_spark.privacy.catalogue import COUNT, HISTOGRAM, QUANTILE, Catalogue, Release
+from ppsehr_spark.privacy.catalogue import COUNT, HISTOGRAM, MEAN, QUANTILE, Catalogue, Release
 from ppsehr_spark.privacy.events import Event
 from ppsehr_spark.privacy.grants import Grant, Query
 from ppsehr_spark.privacy.ledger import Ledger
@@ -61,6 +61,10 @@ def _stays() -> list[Release]:
 
 
 SINGLE = _release("department_code", COUNT, keys=("department", "code"), max_cells=2)
+#: Asked of an oracle only.
+STAY_MEAN = _release(
+    "stay_mean", MEAN, keys=("department",), measure=_STAY, clamp=(0, 60), max_cells=2, max_encounters=2
+)
 CATALOGUE = (SINGLE, *_counts(), *_stays())
 
 

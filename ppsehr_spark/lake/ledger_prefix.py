@@ -10,8 +10,10 @@ and so does age: a file that was overwritten in place is found after ``TRUSTED_S
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -71,10 +73,11 @@ def read_prefix(table: DeltaTable, known: Prefix) -> Prefix:
     start = known if _still_holds(known, table.version(), last, files) else Prefix(read_at=time.monotonic())
     where = f"sequence > {start.last}" if start.head else ""
     rows = stream_snapshot(table, PRIVACY_LEDGER, where=where).read_all().sort_by("sequence")
-    report = find_break(PRIVACY_LEDGER, rows, last=last, after=start.head)
-    if not report.is_whole or n_rows != last:
-        raise break_off(report.broken_at or last + 1, report.reason or "STRAY")
-    book = start.book.follow(to_entries(rows))
+    with _without_collection():
+        report = find_break(PRIVACY_LEDGER, rows, last=last, after=start.head)
+        if not report.is_whole or n_rows != last:
+            raise break_off(report.broken_at or last + 1, report.reason or "STRAY")
+        book = start.book.follow(to_entries(rows))
     return Prefix(table.version(), report.head, files, book, start.read_at)
 
 
@@ -87,6 +90,18 @@ def break_off(row: int, reason: str) -> QualityGateError:
     """The refusal of a ledger that does not hold at this row."""
     hint = "the ledger was changed by something else; run scripts/verify_ledger.py"
     return QualityGateError("PRIVACY_LEDGER", row=row, reason=reason, hint=hint)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for cycles meanwhile: rows hold none, and every search walks all that the process has imported."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _still_holds(known: Prefix, version: int, last: int, files: frozenset[tuple[object, ...]]) -> bool:

@@ -67,7 +67,7 @@ class Entry:
     @property
     def request(self) -> tuple[object, ...]:
         """All that must be equal for two entries to be about the same question."""
-        return (self.scope, self.event, self.max_cells, self.max_per_cell)
+        return (self.dataset, self.purpose, self.user, self.event, self.max_cells, self.max_per_cell)
 
     @property
     def question(self) -> tuple[str, str]:
