@@ -61,9 +61,8 @@ def read_quantiles(sketch: str, fractions: Sequence[float]) -> list[float]:
 def _digest(values: Sequence[float], weights: Sequence[float]) -> str:
     """Values of single rows or centroids, in the order given."""
     made = TDigest.from_values(values, weights, max_centroids=_CENTROIDS) if len(values) else TDigest(_CENTROIDS)
-    centroids = [{"m": centroid["m"], "c": centroid["c"]} for centroid in made.to_dict()["centroids"]]
-    n = sum(centroid["c"] for centroid in centroids)
-    return json.dumps({"n": n, "delta": _DELTA, "K": _K, "centroids": centroids}, sort_keys=True)
+    centroids = [{"m": mean, "c": weight} for mean, weight in made.centroids]
+    return json.dumps({"n": made.mass(), "delta": _DELTA, "K": _K, "centroids": centroids}, sort_keys=True)
 
 
 def compare_sketches(before: str, after: str) -> float:
