@@ -13,6 +13,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Ray, a model or whole pipelines goes to one of two workers: two at once would share logs and cores.
+
+    Everything else is spread by file, so that a fixture of a module is made once (``make test``: ``--dist loadgroup``).
+    """
+    heavy = {"ray", "model", "submit"}
+    together = {item.path for item in items if heavy & {mark.name for mark in item.iter_markers()}}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in together else str(item.path.relative_to(ROOT))))
+
+
 @pytest.fixture(scope="session")
 def event_log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the shared session writes its event log, for the search for canaries."""

@@ -29,7 +29,7 @@ from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
 from tests.chaos.fictional_lake import write_fictional_lake
 
-pytestmark = [pytest.mark.spark, pytest.mark.ray, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.spark, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1_500)]
 ROOT = Path(__file__).resolve().parents[2]
 
 IS_FULL = os.environ.get("PPSEHR_CHAOS") == "full"
