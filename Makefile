@@ -17,9 +17,9 @@ setup:  ## everything that needs the network: .venv, Delta jars, Qwen weights (s
 demo: setup  ## the main job, simulate to publish, on the laptop profile
 	@$(ENV) && ppsehr run --profile $(PROFILE)
 
-test: setup  ## all tests: those that need no engine side by side, then the others one after another
+test: setup  ## every promise by a case, every kind of fault once: pure tests, then those that start engines
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
-	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE)) and not full_chaos and not exhaustive"
+	@$(ENV) && $(PY) -m pytest -n 2 --dist loadgroup --durations 40 -m "not ($(PURE)) and not full_chaos and not exhaustive"
 
 test-all: setup  ## make test and everything it shortens: long forms, every crash point, every fault (before a release)
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
