@@ -175,7 +175,7 @@ def _answer(frame: Any, planned: Sequence[PlannedRelease]) -> list[Any]:
     asks = {query_of(each, at): (each, part) for each in planned for at, part in enumerate(each.parts)}
 
     def read(_: Sequence[Query]) -> Answer:
-        return sum_items(list_visits(frame, planned, public_lists()), planned)
+        return sum_items(list_visits(frame, planned), planned, public_lists())
 
     def draw(grant: Grant, counts: Answer) -> list[int]:
         each, part = asks[grant.query]
@@ -203,7 +203,7 @@ def _consult_oracle(frame: Any, folder: Path, python: Path) -> dict[str, float]:
         frame.dropDuplicates(keys), by=["patient_key"], key="encounter_key", purpose="bench", n=SINGLE.max_cells
     ).localCheckpoint()
     planned = plan([replace(SINGLE, share=1.0)], epsilon=1.0)
-    ours = sum_items(list_visits(kept, planned, public_lists()), planned)[SINGLE.id]
+    ours = sum_items(list_visits(kept, planned), planned, public_lists())[SINGLE.id]
     exact = _ask_peer(kept, folder, python, epsilon=1e6)["counts"]
     noised = _ask_peer(kept, folder, python, epsilon=1.0)["counts"]
     errors = [value - count for value, count in zip(noised, ours, strict=True)]

@@ -67,7 +67,7 @@ CATALOGUE = (SINGLE, *_counts(), *_stays())
 @lru_cache(maxsize=1)
 def public_lists() -> Any:
     """Twenty departments, two hundred codes, three types of visit and the one for all others."""
-    from ppsehr_spark.spark.statistics.public_lists import PublicLists
+    from ppsehr_spark.lake.statistics_plan import PublicLists
 
     values = {
         "department": tuple(f"D{number:02d}" for number in range(20)),

@@ -32,7 +32,7 @@ from ppsehr_spark.lake.tables import Lake
 
 _HOME = Path(__file__).resolve().parent.parent
 #: Mean notes of a simulated patient.
-_NOTES_PER_PATIENT = 9.8
+_NOTES_PER_PATIENT = 12.1
 #: Bytes on disk per note while a size is measured: source, lake and spills (measured, rounded up).
 _DISK_PER_NOTE = 12_000
 _SAVED = _HOME / ".state" / "scale"

@@ -1,7 +1,7 @@
 """What the catalogue would release, planned from conf alone: public lists, their order and which list refines which.
 
 Knows: the names that ``conf/releases.toml`` may use. Must not know: data, how a row is found to belong to a cell
-(that is ``spark.statistics.public_lists``). Gates, the plan for people and the stage plan by the same function.
+(that is ``spark.statistics.cells``). Gates, the plan for people and the stage plan by the same function.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from ppsehr_spark.privacy.book import read_book
 from ppsehr_spark.privacy.events import decode_event, flatten_event
 from ppsehr_spark.privacy.verification import verify_entries
 from ppsehr_spark.runtime import run_job
-from ppsehr_spark.spark.statistics import public_lists, releasing, sketches
+from ppsehr_spark.spark.statistics import facts, releasing, sketches
 from tests.spark.worked_visits import make_patients, write_lake
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -147,7 +147,7 @@ def test_lost_sketches_come_back_and_spark_is_started_before_it_is_spoken_to(
 
     def measure(name: str) -> Any:
         assert started, "no session yet"
-        return public_lists.measure_of(name)
+        return facts.measure_of(name)
 
     monkeypatch.setattr(stats, "open_session", lambda name: started.append(name) or spark)
     monkeypatch.setattr(sketches, "measure_of", measure)

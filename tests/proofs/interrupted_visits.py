@@ -65,7 +65,7 @@ def _count(spark: Any, patients: Any, folder: str) -> dict[str, list[int]]:
     if folder:
         frame = frame.repartition(5).mapInArrow(_disturb(folder), frame.schema)
     planned, lists = plan_visits()
-    return sum_items(list_visits(frame, planned, lists), planned)
+    return sum_items(list_visits(frame, planned), planned, lists)
 
 
 def _disturb(folder: str) -> Any:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from ppsehr_spark.config import load_settings
-from ppsehr_spark.domain.codelists import load_codelists
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.statistics_plan import load_public_lists, plan_catalogue
 from ppsehr_spark.lake.tables import Lake
@@ -158,17 +157,6 @@ def _assert_levels_agree(rows: Sequence[StatisticRow], total: float) -> None:
         assert level == pytest.approx(total, abs=1e-3)
 
 
-def test_a_chapter_on_spark_is_the_chapter_of_the_code_lists(spark: Any) -> None:
-    from ppsehr_spark.spark.statistics.public_lists import add_category, locate_key
-
-    lists, codes = load_public_lists(SETTINGS.files), load_codelists(SETTINGS.files)
-    tried = [f"{letter}{number:02d}.1" for letter in "ABDEHKSTUVZ" for number in range(0, 100, 3)]
-    tried += [" i10", "", "?", "A", "ZZZ", "病", *(chapter.last + ".9" for chapter in codes.chapters)]
-    frame = spark.createDataFrame([([code],) for code in tried], "diagnosis_codes array<string>")
-    found = [row[0] for row in add_category(frame).select(locate_key("chapter", lists)).collect()]
-    assert [lists.values["chapter"][at] for at in found] == [codes.find_chapter(code) for code in tried]
-
-
 def test_the_same_rows_are_kept_in_any_order_and_partitioning(
     spark: Any, planned: tuple[PlannedRelease, ...], patients: list[Patient], counted: AllCounts
 ) -> None:
@@ -181,7 +169,7 @@ def test_the_same_rows_are_kept_in_any_order_and_partitioning(
     frame = spark.createDataFrame([(*row[:2], "", *row[3:]) for row in rows], spark_schema(schemas.ENCOUNTERS.schema))
     visits = [each for each in planned if tables_of(each.release) == (schemas.ENCOUNTERS,)]
     lists = load_public_lists(SETTINGS.files)
-    again = sum_items(list_visits(frame.repartition(7), visits, lists), visits)
+    again = sum_items(list_visits(frame.repartition(7), visits), visits, lists)
     assert again == {each.release.id: counted[each.release.id] for each in visits}
 
 
@@ -239,11 +227,12 @@ def test_counting_visits_without_bounding_patients_is_caught(
 
     from ppsehr_spark.spark.statistics import aggregation
 
-    def count_everything(items: Any, _: object) -> Any:
-        rows = items.select("patient_key", F.posexplode("cells").alias("release", "cell"))
-        return rows.where("cell IS NOT NULL").withColumn("amount", F.lit(1))
+    bound = aggregation.bound_items
 
-    monkeypatch.setattr(aggregation, "bound_items", count_everything)
+    def bound_visits(items: Any, *args: Any) -> Any:
+        return bound(items.withColumn("patient_key", F.concat("patient_key", "item")), *args)
+
+    monkeypatch.setattr(aggregation, "bound_items", bound_visits)
     with pytest.raises(AssertionError, match="patients_total"):
         _assert_bounded(planned, count(patients[:1]), _nobody(planned))
 
@@ -258,14 +247,14 @@ def test_no_value_of_a_row_stands_in_a_plan(
     write_lake(lake, patients)
     visits = [each for each in planned if tables_of(each.release) == (schemas.ENCOUNTERS,)]
     encounters = read_table(spark, lake, schemas.ENCOUNTERS, version=lake.version(schemas.ENCOUNTERS))
-    bounded = bound_items(list_visits(encounters, visits, load_public_lists(SETTINGS.files)), visits)
+    bounded = bound_items(list_visits(encounters, visits), visits, load_public_lists(SETTINGS.files))
     spark.conf.set("spark.sql.redaction.string.regex", "(?!)")  # what is masked elsewhere must not be there at all
     try:
         plan = bounded._jdf.queryExecution().toString()
     finally:
         spark.conf.unset("spark.sql.redaction.string.regex")
     assert "not listed" not in plan and patients[0].key not in plan
-    assert "心血管内科" in plan, "public values do stand there"
+    assert "心血管内科" not in plan and "department" in plan, "columns, and not even public values"
 
 
 @pytest.mark.parametrize("n", [0, -1])

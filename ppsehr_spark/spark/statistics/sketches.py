@@ -20,7 +20,7 @@ from ppsehr_spark.lake.statistics_store import append_sketch, has_sketch
 from ppsehr_spark.lake.tables import Lake
 from ppsehr_spark.spark.frames import read_table
 from ppsehr_spark.spark.session import describe
-from ppsehr_spark.spark.statistics.public_lists import measure_of
+from ppsehr_spark.spark.statistics.facts import measure_of
 
 NOTE_CHARS = "note_chars"
 _TABLES: Mapping[str, TableSpec] = {LENGTH_OF_STAY: ENCOUNTERS, NOTE_CHARS: NOTES}
