@@ -6,10 +6,10 @@ PURE := not spark and not model and not ray and not submit and not chaos and not
 PROFILE ?= laptop
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check format doctor dist bundle lock clean
+.PHONY: help setup demo test test-all chaos check format doctor dist bundle lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 setup:  ## everything that needs the network: .venv, Delta jars, Qwen weights (seconds when done before)
 	@scripts/bootstrap.sh
@@ -17,9 +17,13 @@ setup:  ## everything that needs the network: .venv, Delta jars, Qwen weights (s
 demo: setup  ## the main job, simulate to publish, on the laptop profile
 	@$(ENV) && ppsehr run --profile $(PROFILE)
 
-test: setup  ## all tests: those that need no engine side by side, then the others one after another
+test: setup  ## every promise by a case, every kind of fault once: pure tests, then those that start engines
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
-	@$(ENV) && $(PY) -m pytest --durations 20 -m "not ($(PURE)) and not full_chaos"
+	@$(ENV) && $(PY) -m pytest -n 2 --dist loadgroup --durations 40 -m "not ($(PURE)) and not full_chaos and not exhaustive"
+
+test-all: setup  ## make test and everything it shortens: long forms, every crash point, every fault (before a release)
+	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
+	@$(ENV) && PPSEHR_CHAOS=full $(PY) -m pytest --durations 40 -m "not ($(PURE))"
 
 chaos: setup  ## every fault there is a test for (make test runs a short set)
 	@$(ENV) && PPSEHR_CHAOS=full $(PY) -m pytest --durations 20 -m "chaos or full_chaos"

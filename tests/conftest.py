@@ -13,6 +13,27 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Ray, a model or whole pipelines goes to one of two workers: two at once would share logs and cores.
+
+    Everything else is spread by file, so that a fixture of a module is made once (``make test``: ``--dist loadgroup``).
+    """
+    heavy = {"ray", "model", "submit"}
+    together = {item.path for item in items if heavy & {mark.name for mark in item.iter_markers()}}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in together else str(item.path.relative_to(ROOT))))
+
+
+#: A test computes a handful of rows once: compiling each plan to Java and planning it again between its stages costs
+#: twice what it saves. Jobs that are submitted (marker submit) run with the defaults, so both ways are proven.
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+
+
 @pytest.fixture(scope="session")
 def event_log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the shared session writes its event log, for the search for canaries."""
@@ -21,14 +42,15 @@ def event_log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def spark(event_log_folder: Path) -> Iterator[Any]:
-    """The one JVM of the test run, configured by the same properties files as a spark-submit with profile ci."""
+    """The one JVM of the test run, configured as a spark-submit with profile ci, plans interpreted."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_CONF_DIR"] = str(ROOT / "conf" / "spark")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     properties = ROOT / "conf" / "spark" / "ci.conf"
     events = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.dir=file://{event_log_folder}"
     events += " --conf spark.eventLog.compress=false"  # the default would hide a canary from a search of its bytes
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults {events} pyspark-shell"
+    given = events + "".join(f" --conf {name}={value}" for name, value in INTERPRETED.items())
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} --load-spark-defaults {given} pyspark-shell"
     before = Path.cwd()
     os.chdir(ROOT)  # spark.jars is relative to the checkout
     from pyspark.sql import SparkSession

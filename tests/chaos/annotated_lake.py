@@ -69,10 +69,8 @@ def arguments_of(lake: Lake, *, options: str = "", **keys: Any) -> list[str]:
     """Command line of the job; ``options`` are those of the fault engine, as TOML."""
     chosen = {"engine": "fault", "token_budget": 10_000_000, "units_per_commit": 1, **keys}
     overrides = [f"annotate.{name}={value}" for name, value in chosen.items()]
-    overrides += [
-        f'engine.fault={{inner="scripted"{options and ", "}{options}}}',
-        "identity.key_file=env:PPSEHR_TEST_KEY",
-    ]
+    script = options if "inner=" in options else f'inner="scripted"{options and ", "}{options}'
+    overrides += [f"engine.fault={{{script}}}", "identity.key_file=env:PPSEHR_TEST_KEY"]
     return ["--lake", lake.uri, "--profile", "ci", *(part for item in overrides for part in ("--set", item))]
 
 

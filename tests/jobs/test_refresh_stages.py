@@ -90,18 +90,25 @@ def test_a_merged_patient_and_a_deleted_note_are_gone_everywhere(
     assert "联系人" in by_id(lake, schemas.NOTES)["n4"]["text"], "of a journal the last row counts"
 
 
-def test_full_comparison_and_a_new_lake_have_the_same_rows(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
+def test_a_new_lake_has_the_same_rows(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
     lake, before, base = nights
     fresh = copy_lake(before, base / "fresh", without=(*DERIVED, schemas.RUNS))
-    compared = copy_lake(before, base / "compared")
-    run_all(compared, key_file, "--full")
     run_all(fresh, key_file)
-    assert counts_of(compared, "protect") == counts(inserted=1, updated=2, deleted=1, computed=3, followed_changes=0)
     for spec in DERIVED:
         rows = rows_of(lake, spec)
         assert len(rows) == 6
-        assert rows_of(compared, spec) == rows, spec.full_name
         assert rows_of(fresh, spec) == rows, spec.full_name
+
+
+@pytest.mark.exhaustive
+def test_a_full_comparison_has_the_same_rows(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
+    """In short: test_a_feed_without_its_start compares in full, with the first of the stages."""
+    lake, before, base = nights
+    compared = copy_lake(before, base / "compared")
+    run_all(compared, key_file, "--full")
+    assert counts_of(compared, "protect") == counts(inserted=1, updated=2, deleted=1, computed=3, followed_changes=0)
+    for spec in DERIVED:
+        assert rows_of(compared, spec) == rows_of(lake, spec), spec.full_name
 
 
 def test_the_same_delivery_again_makes_no_version(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
@@ -113,22 +120,31 @@ def test_the_same_delivery_again_makes_no_version(nights: tuple[Lake, Lake, Path
     assert versions_of(again) == before
 
 
-def test_an_answer_reaches_every_note_that_holds_its_segment(nights: tuple[Lake, Lake, Path], key_file: str) -> None:
+@pytest.fixture(scope="module")
+def answered(nights: tuple[Lake, Lake, Path], key_file: str) -> Lake:
+    """The model has answered, and the stages have run."""
     lake, _, base = nights
     answered = copy_lake(lake, base / "answered")
     answer_doubt(answered, is_accepted=True, run_id="r1")
-    partition = answered.version(schemas.RULE_ANNOTATIONS)
     run_all(answered, key_file)
+    return answered
+
+
+def test_an_answer_reaches_every_note_that_holds_its_segment(nights: tuple[Lake, Lake, Path], answered: Lake) -> None:
     assert counts_of(answered, "tier") == counts(updated=3, computed=3)
     assert counts_of(answered, "protect") == counts(updated=3, computed=3)
-    assert answered.version(schemas.RULE_ANNOTATIONS) == partition
+    assert answered.version(schemas.RULE_ANNOTATIONS) == nights[0].version(schemas.RULE_ANNOTATIONS)
     notes = by_id(answered, schemas.ANNOTATIONS)
     assert [notes[n]["n_open_segments"] for n in ("n2", "n3", "n7")] == [0, 0, 0]
     assert [s["source"] for s in notes["n2"]["spans"]] == ["rule+qwen"]
     assert DOUBT not in by_id(answered, schemas.PROTECTED_NOTES)["n3"]["text"]
+
+
+@pytest.mark.exhaustive
+def test_the_full_comparison_finds_nothing_to_add(answered: Lake, key_file: str) -> None:
     versions = versions_of(answered)
     run_all(answered, key_file, "--full", "--force")
-    assert versions_of(answered) == versions, "the full comparison finds nothing to add"
+    assert versions_of(answered) == versions
 
 
 def test_nothing_of_a_note_stands_in_a_log(nights: tuple[Lake, Lake, Path], event_log_folder: Path) -> None:
@@ -168,6 +184,7 @@ def test_what_changes_during_the_run_waits_for_the_next(
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.full_chaos
 def test_a_night_that_is_killed_everywhere_ends_in_the_same_rows(
     nights: tuple[Lake, Lake, Path], key_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_running_again_changes_no_table(run: tuple[Lake, Path, list[str]]) -> No
     assert {spec.full_name: lake.version(spec) for spec in data} == before
 
 
+@pytest.mark.exhaustive  # in short: the forced partition of test_no_log_holds_a_canary, test_running_again
 def test_a_forced_run_leaves_the_same_rows(run: tuple[Lake, Path, list[str]]) -> None:
     lake, _, common = run
     specs = (schemas.RULE_ANNOTATIONS, schemas.ANNOTATIONS, schemas.PROTECTED_NOTES)

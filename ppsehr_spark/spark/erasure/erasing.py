@@ -51,6 +51,7 @@ from ppsehr_spark.spark.erasure.planning import (
     count_rows,
     count_segments,
     find_keys,
+    held,
     source_ids_of,
     texts_of,
 )
@@ -133,13 +134,13 @@ def erase_persons(eraser: Eraser, request: ErasureRequest) -> Outcome:
 
 def preview_erasure(spark: SparkSession, lake: Lake, request: ErasureRequest) -> dict[str, Any]:
     """For ``--dry-run``: counts only."""
-    keys = find_keys(spark, lake, _frame(spark, request.patient_keys))
-    rows = count_rows(spark, lake, keys)
+    with held(find_keys(spark, lake, _frame(spark, request.patient_keys))) as keys:
+        rows, segments = count_rows(spark, lake, keys), count_segments(keys)
     return {
         "persons": request.n_persons,
         "known_patients": rows.get(schemas.PATIENTS.full_name, 0),
         "rows": rows,
-        "segments": count_segments(keys),
+        "segments": segments,
         "unfinished_erasures": len(list_open(lake)),
     }
 
@@ -154,9 +155,10 @@ def _is_done(eraser: Eraser, request: ErasureRequest) -> bool:
     hashes = {hash_person(key, patient_key) for patient_key in request.patient_keys}
     if not hashes <= read_tombstones(eraser.lake):
         return False
-    keys = find_keys(eraser.spark, eraser.lake, _frame(eraser.spark, request.patient_keys))
+    with held(find_keys(eraser.spark, eraser.lake, _frame(eraser.spark, request.patient_keys))) as keys:
+        counted = count_rows(eraser.spark, eraser.lake, keys)
     by_person = {name for name, (_, kind) in REMOVED.items() if kind != SEGMENT} | {schemas.RELEASED_NOTES.full_name}
-    return not any(n for name, n in count_rows(eraser.spark, eraser.lake, keys).items() if name in by_person)
+    return not any(n for name, n in counted.items() if name in by_person)
 
 
 def _open(eraser: Eraser, request: ErasureRequest) -> ErasureWork:

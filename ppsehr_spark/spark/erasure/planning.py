@@ -7,12 +7,14 @@ one that no note holds (of an earlier text, say) goes with the rest, because nob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
 
 from ppsehr_spark.lake import schemas
 from ppsehr_spark.lake.schemas import TableSpec
@@ -87,6 +89,17 @@ def find_keys(spark: SparkSession, lake: Lake, patients: DataFrame) -> PersonKey
     own = _segment_keys(held.join(notes, "key", "left_semi"))
     segments = _named_segments(spark, lake).join(living, "key", "left_anti")
     return PersonKeys(patients, encounters, notes, segments, own)
+
+
+@contextmanager
+def held(keys: PersonKeys) -> Iterator[PersonKeys]:
+    """Keys that are in no folder yet, each list computed once for everything that is counted with it."""
+    frames = [frame.persist(StorageLevel.MEMORY_AND_DISK) for frame in keys.by_kind().values()]
+    try:
+        yield keys
+    finally:
+        for frame in frames:
+            frame.unpersist()
 
 
 def count_rows(spark: SparkSession, lake: Lake, keys: PersonKeys) -> dict[str, int]:
