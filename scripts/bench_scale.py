@@ -5,6 +5,7 @@ counted. No model is asked and no tagger reads (``partition.tagger=none``): the 
 
     python scripts/bench.py scale --notes 10000 100000 --points .state/scale/points.json
     python scripts/bench.py scale --notes 100000 --largest-patient 50000
+    python scripts/bench.py scale --notes 4000000 --resume --points .state/scale/points.json    # goes on after an interruption
     python scripts/bench.py scale --page docs/performance.md --points .state/scale/points.json      # only the page
 """
 
@@ -36,6 +37,8 @@ _NOTES_PER_PATIENT = 12.1
 #: Bytes on disk per note while a size is measured: source, lake and spills (measured, rounded up).
 _DISK_PER_NOTE = 12_000
 _SAVED = _HOME / ".state" / "scale"
+#: In the folder of a size: what its stages took, as far as they have come.
+_MEASURED = "measured.json"
 _QUESTIONS_SQL = "SELECT count(*) AS n, coalesce(sum(estimated_tokens), 0) AS tokens FROM segments"
 _ASKING_SQL = "SELECT count(*) AS n, sum(CASE WHEN cardinality(segments) > 0 THEN 1 ELSE 0 END) AS asking FROM rules"
 _LARGEST_SQL = "SELECT max(n) AS n FROM (SELECT count(*) AS n FROM notes GROUP BY patient_key)"
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--work", type=Path, default=_SAVED, metavar="FOLDER", help="sources and lakes; emptied")
     parser.add_argument("--profile", default="scale", help="conf/profiles and conf/spark (default scale)")
+    parser.add_argument("--resume", action="store_true", help="go on with the size that was interrupted in this folder")
     parser.add_argument("--keep", action="store_true", help="leave sources and lakes where they are")
     parser.add_argument("--points", type=Path, default=None, metavar="FILE", help="add the points to this JSON file")
     parser.add_argument("--page", type=Path, default=None, metavar="FILE", help="also put the report into this page")
@@ -74,17 +78,25 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def measure_size(options: argparse.Namespace, n_notes: int) -> Point:
-    """One size in a lake of its own."""
+    """One size in a lake of its own; with ``--resume`` stages that were measured there are not run again."""
     work = options.work / str(n_notes)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    load = os.getloadavg()[0]
-    simulated = _run(options, work, "simulate", [f"simulate.n_patients={max(1, round(n_notes / _NOTES_PER_PATIENT))}"])
-    add_largest_patient(work / "source" / "notes", options.largest_patient)
-    stages = {stage: _run(options, work, stage, []) for stage in STAGES}
+    saved = work / _MEASURED
+    if not (options.resume and saved.exists()):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+    measured = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else {}
+    measured.setdefault("load", round(os.getloadavg()[0], 1))
+    n_patients = max(1, round(n_notes / _NOTES_PER_PATIENT))
+    for stage in ("simulate", *STAGES):
+        if stage not in measured:
+            settings = [f"simulate.n_patients={n_patients}"] if stage == "simulate" else []
+            measured[stage] = _run(options, work, stage, settings)
+            if stage == "simulate":
+                add_largest_patient(work / "source" / "notes", options.largest_patient)
+            saved.write_text(json.dumps(measured), encoding="utf-8")
     point = Point(
-        n_cores=os.cpu_count() or 1, stages=stages, simulate_s=simulated["wall_s"], load=round(load, 1),
-        **_ask_lake(Lake(str(work / "lake"))),
+        n_cores=os.cpu_count() or 1, stages={stage: measured[stage] for stage in STAGES},
+        simulate_s=measured["simulate"]["wall_s"], load=measured["load"], **_ask_lake(Lake(str(work / "lake"))),
     )  # fmt: skip
     if not options.keep:
         shutil.rmtree(work)

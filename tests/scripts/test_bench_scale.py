@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import argparse
 import json
 import os
 import subprocess
@@ -93,6 +94,31 @@ def test_the_lake_says_how_many_notes_ask_and_whose_they_are(load: Any, tmp_path
 def test_a_disk_too_small_is_refused_before_any_work(load: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="DISK_TOO_SMALL"):
         load("bench_scale")._check_disk(tmp_path, 10**12)
+
+
+def test_an_interrupted_size_goes_on_with_the_stage_that_it_lost(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, ran = load("bench_scale"), []
+
+    def run(_: object, work: Path, stage: str, __: object) -> dict[str, float]:
+        ran.append(stage)
+        if ran == ["simulate", "ingest", "partition"]:
+            raise KeyboardInterrupt
+        (work / "source" / "notes").mkdir(parents=True, exist_ok=True)
+        return {"wall_s": float(len(ran))}
+
+    counts = {"n_notes": 1, "asking": 0.0, "n_segments": 0, "tokens": 0, "largest_patient": 1}
+    monkeypatch.setattr(bench, "_run", run)
+    monkeypatch.setattr(bench, "_ask_lake", lambda _: counts)
+    options = argparse.Namespace(work=tmp_path, resume=True, keep=True, largest_patient=0)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure_size(options, 10)
+    point = bench.measure_size(options, 10)
+    assert ran == ["simulate", "ingest", "partition", "partition", "tier", "protect", "stats"]
+    assert (point.simulate_s, point.stages["ingest"]["wall_s"], point.stages["partition"]["wall_s"]) == (1.0, 2.0, 4.0)
+    options.resume = False
+    assert bench.measure_size(options, 10).simulate_s == 8.0, "from the beginning"
 
 
 def test_time_and_memory_of_a_process_and_its_children_are_seen(load: Any, tmp_path: Path) -> None:
