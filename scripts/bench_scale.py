@@ -5,7 +5,7 @@ counted. No model is asked and no tagger reads (``partition.tagger=none``): the 
 
     python scripts/bench.py scale --notes 10000 100000 --points .state/scale/points.json
     python scripts/bench.py scale --notes 100000 --largest-patient 50000
-    python scripts/bench.py scale --notes 4000000 --resume --points .state/scale/points.json    # goes on after an interruption
+    python scripts/bench.py scale --notes 4000000 --resume --points .state/scale/points.json    # goes on
     python scripts/bench.py scale --page docs/performance.md --points .state/scale/points.json      # only the page
 """
 
