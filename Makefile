@@ -19,7 +19,7 @@ demo: setup  ## the main job, simulate to publish, on the laptop profile
 
 test: setup  ## every promise by a case, every kind of fault once: pure tests, then those that start engines
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"
-	@$(ENV) && $(PY) -m pytest -n 2 --dist loadgroup --durations 40 -m "not ($(PURE)) and not full_chaos and not exhaustive"
+	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile --durations 40 -m "not ($(PURE)) and not full_chaos and not exhaustive"
 
 test-all: setup  ## make test and everything it shortens: long forms, every crash point, every fault (before a release)
 	@$(ENV) && $(PY) -m pytest -n 2 --dist loadfile -m "$(PURE)"

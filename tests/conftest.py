@@ -13,17 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Ray, a model or whole pipelines goes to one of two workers: two at once would share logs and cores.
-
-    Everything else is spread by file, so that a fixture of a module is made once (``make test``: ``--dist loadgroup``).
-    """
-    heavy = {"ray", "model", "submit"}
-    together = {item.path for item in items if heavy & {mark.name for mark in item.iter_markers()}}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in together else str(item.path.relative_to(ROOT))))
-
-
 #: A test computes a handful of rows once: compiling each plan to Java and planning it again between its stages costs
 #: twice what it saves. Jobs that are submitted (marker submit) run with the defaults, so both ways are proven.
 INTERPRETED = {
