@@ -46,12 +46,15 @@ def main(folder: str) -> None:
 
 
 def plan_visits() -> Any:
-    """Counts, histograms and quantiles of the shipped catalogue, and the public lists."""
+    """Counts, histograms and quantiles of visits alone in the shipped catalogue, and the public lists."""
     from ppsehr_spark.config import load_settings
+    from ppsehr_spark.lake import schemas
+    from ppsehr_spark.spark.statistics.aggregation import tables_of
     from ppsehr_spark.spark.statistics.releasing import plan_stage
 
     planned, lists = plan_stage(load_settings())
-    return [each for each in planned if each.release.kind in ("count", "histogram", "quantile")], lists
+    visits = [each for each in planned if tables_of(each.release) == (schemas.ENCOUNTERS,)]
+    return [each for each in visits if each.release.kind in ("count", "histogram", "quantile")], lists
 
 
 def count_visits(spark: Any, patients: Any, disturb: Any = None) -> dict[str, list[int]]:
