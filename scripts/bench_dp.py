@@ -154,7 +154,7 @@ def _answer_bare(frame: Any) -> list[int]:
     counts = [0] * planned.n_counted
     for row in kept.groupBy("cell").count().collect():
         counts[row["cell"]] = int(row["count"])
-    grant = new_ledger().reserve(query_of(planned, 0))
+    grant = new_ledger().reserve(query_of(planned))
     assert isinstance(grant, Grant)
     return draw_counts(counts, grant=grant)
 
@@ -171,14 +171,14 @@ def _answer(frame: Any, planned: Sequence[PlannedRelease]) -> list[Any]:
     """Reserve, aggregate, draw, commit, as the stats stage does."""
     from ppsehr_spark.spark.statistics.aggregation import list_visits, sum_items
 
-    asks = {query_of(each, at): (each, part) for each in planned for at, part in enumerate(each.parts)}
+    asks = {query_of(each): each for each in planned}
 
     def read(_: Sequence[Query]) -> Answer:
         return sum_items(list_visits(frame, planned), planned, public_lists())
 
     def draw(grant: Grant, counts: Answer) -> list[int]:
-        each, part = asks[grant.query]
-        return draw_part(part, counts[each.release.id], grant=grant)
+        each = asks[grant.query]
+        return draw_part(each.part, counts[each.release.id], grant=grant)
 
     return answer_together(new_ledger(), list(asks), read=read, draw=draw)
 

@@ -114,9 +114,9 @@ def _count_once(kept: Any, release: Release) -> Sequence[int]:
 def _release(count: Sequence[int], release: Release, epsilon: float) -> list[float]:
     """What we release for these counts: reserved, drawn once, committed, stated."""
     planned = _plan(release, epsilon)
-    part = planned.parts[0]
+    part = planned.part
     draw: Callable[..., list[int]] = lambda grant, counts: draw_part(part, counts, grant=grant)  # noqa: E731
-    (answer,) = answer_together(new_ledger(10 * epsilon), [query_of(planned, 0)], read=lambda _: count, draw=draw)
+    (answer,) = answer_together(new_ledger(10 * epsilon), [query_of(planned)], read=lambda _: count, draw=draw)
     return [row.value for row in make_rows(planned, part, answer.value)]
 
 
@@ -136,7 +136,7 @@ def _question(release: Release, epsilon: float) -> dict[str, Any]:
         "clamp": list(release.clamp or (0, 0)),
         "epsilon": epsilon,
         "delta": _DELTA,
-        "rho": _plan(release, epsilon).parts[0].event.rho,
+        "rho": _plan(release, epsilon).part.event.rho,
     }
 
 

@@ -92,9 +92,9 @@ def new_ledger(epsilon: float = 16.0) -> Ledger:
     return Ledger(MemoryStore(), Policy((Cap("total", Budget(epsilon, 1e-7)),)))
 
 
-def query_of(planned: PlannedRelease, at: int) -> Query:
-    """The query of one part of a release."""
-    part = planned.parts[at]
+def query_of(planned: PlannedRelease) -> Query:
+    """What is put to the ledger for a release."""
+    part = planned.part
     return Query("bench", part.name, Scope("bench", "statistics", "bench"), part.event, part.bounds)
 
 

@@ -100,7 +100,7 @@ def _count_unlike(rows: Sequence[Row], entry: Entry, planned: PlannedRelease | N
     if planned is None or planned.release.kind != rows[0]["kind"]:
         return len(rows)
     bounds = ContributionBounds(entry.max_cells, entry.max_per_cell)
-    part = replace(planned.parts[0], event=decode_event(entry.event), bounds=bounds)
+    part = replace(planned.part, event=decode_event(entry.event), bounds=bounds)
     try:
         expected = {row.position: row for row in make_rows(planned, part, _released(entry))}
     except (ValueError, IndexError):  # another number of integers than this catalogue asks for

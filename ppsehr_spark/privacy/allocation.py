@@ -53,7 +53,7 @@ def express_noise(planned: PlannedRelease) -> float | None:
     """
     if planned.noise_sd is None:
         return None
-    design = planned.parts[0].design
+    design = planned.part.design
     shares = shrink_noise(design) if design else [1.0]
     return planned.noise_sd / _unit(planned.release) * sum(shares) / len(shares)
 

@@ -53,27 +53,6 @@ def draw_counts(values: Sequence[int], *, grant: Grant) -> list[int]:
     return [int(value) for value in measurement(list(values))]
 
 
-def draw_best(scores: Sequence[int], *, grant: Grant) -> int:
-    """Index of an approximately largest score (noisy max with Gumbel noise: the exponential mechanism).
-
-    Args:
-        scores: one integer per public candidate; one patient changes each by at most ``bounds.max_per_cell``.
-        grant: over ``ZeroConcentrated`` or ``Exact``.
-
-    Raises:
-        UsageError: as for ``draw_counts``.
-    """
-    _require_integers(scores)
-    if not scores:
-        raise UsageError("VALUE_TYPE", hint="there is no candidate to choose from")
-    query = redeem_grant(grant)
-    if isinstance(query.event, Exact):
-        return max(range(len(scores)), key=lambda index: scores[index])
-    if not isinstance(query.event, ZeroConcentrated):
-        raise _refuse(query)
-    return int(_build_best(query.bounds.max_per_cell, query.event.rho)(list(scores)))
-
-
 def draw_quantiles(counts: Sequence[int], *, fractions: Sequence[tuple[int, int]], grant: Grant) -> list[int]:
     """Index of an approximate quantile per fraction, by noisy max at every step of ``search_quantiles``.
 

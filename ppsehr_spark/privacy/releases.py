@@ -84,7 +84,7 @@ class PlannedRelease:
     Attributes:
         cells: public keys of every released cell, in order; of every candidate of a choice; none for private keys.
         n_counted: integers that are aggregated: one per cell, candidate, cell and clamped value, or possible key.
-        rho: cost of all parts together, 0 for an exact answer.
+        rho: what it costs, 0 for an exact answer.
         noise_sd: standard deviation of each measured integer; ``None`` for quantiles, whose error is in ranks.
         half_width: 95% of that noise lies within this distance of the integer; ``None`` for quantiles.
         suppress_below: values below it are not shown; of a mean or variance, too small a number of visits in its units.
@@ -93,7 +93,7 @@ class PlannedRelease:
     release: Release
     cells: tuple[Cell, ...]
     n_counted: int
-    parts: tuple[Part, ...]
+    part: Part
     rho: float
     noise_sd: float | None
     half_width: int | None
@@ -157,17 +157,14 @@ def find_total_rho(catalogue: Catalogue) -> float:
 
 def describe_definition(planned: PlannedRelease) -> dict[str, Any]:
     """Everything that decides the answer, as plain JSON: what the ask id is made of. Titles and units are not in it."""
-    release = planned.release
+    release, part = planned.release, planned.part
     return {
         **{name: getattr(release, name) for name in _TOLD},
         "method": METHOD,
-        "design": planned.parts[0].design,
+        "design": part.design,
         "only": dict(release.only),
         "cells": [list(map(list, cell)) for cell in planned.cells],
-        "parts": [
-            [part.name, encode_event(part.event), part.bounds.max_cells, part.bounds.max_per_cell]
-            for part in planned.parts
-        ],
+        "parts": [[part.name, encode_event(part.event), part.bounds.max_cells, part.bounds.max_per_cell]],
     }
 
 
@@ -259,7 +256,7 @@ def _plan(
     if release.kind == kinds.QUANTILE:
         n, most = len(release.candidates), release.max_encounters
         part = Part(release.id, event, ContributionBounds(min(most, n), most), release)
-        return PlannedRelease(release, cells, n, (part,), rho, None, None, -math.inf)
+        return PlannedRelease(release, cells, n, part, rho, None, None, -math.inf)
     if rho and release.kind == kinds.TOP_K:
         event = Composed((ZeroConcentrated(rho / 2), ZeroConcentrated(rho / 2)))
     if rho and release.kind == kinds.THRESHOLD:
@@ -267,7 +264,7 @@ def _plan(
     part = Part(release.id, event, _bound(release, len(cells), design), release=release, design=design)
     scale = part.noise_sd
     n_counted = _count_integers(release, len(cells), design)
-    return PlannedRelease(release, cells, n_counted, (part,), rho, scale, bound_noise(scale), suppress_below_sd * scale)
+    return PlannedRelease(release, cells, n_counted, part, rho, scale, bound_noise(scale), suppress_below_sd * scale)
 
 
 def _bound(release: Release, n_cells: int, design: Design) -> ContributionBounds:

@@ -30,7 +30,7 @@ _EXAMPLES = """  ppsehr dp drift --lake .state/lake
 exit codes: 0 done, 2 usage"""
 _EXPLAINED = """
 version   Delta version of phi.encounters or phi.notes that was sketched
-p10..p90  quantiles of the sketch, real values without any noise; rank error about 0.1% (tests: 0.5%)
+p10..p90  quantiles of the sketch, real values without any noise; rank error below 0.1%
 distance  largest distance between the two distribution functions, 0 to 1, to the version before
 chance    two samples of these sizes from one distribution lie closer than this in 95 of 100 cases; rows that both
           versions share make a distance above it rarer still

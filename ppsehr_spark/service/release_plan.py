@@ -130,7 +130,7 @@ def make_plan(settings: Settings, before: _Rows, *, power: int = SQUARED) -> Rel
     proposed = {**now, **allocate_rho(claims, shared, power=power)}
     covering = _cover_visits(before)
     lines = tuple(_describe(each, catalogue, proposed[each.release.id], before, covering) for each in planned)
-    events = [part.event for each in planned for part in each.parts]
+    events = [each.part.event for each in planned]
     return ReleasePlan(
         epsilon=compute_epsilon(events, delta=catalogue.budget.delta),
         delta=catalogue.budget.delta,
@@ -167,14 +167,13 @@ def _describe(
     planned: PlannedRelease, catalogue: Catalogue, proposed: float, before: _Rows, covering: int | None
 ) -> PlanLine:
     release, sd = planned.release, express_noise(planned)
-    events = [part.event for part in planned.parts]
     simple = planned.half_width if planned.has_counts and release.kind != kinds.SUM else None
     return PlanLine(
         id=release.id,
         kind=release.kind,
         cells=planned.n_rows,
         rho=planned.rho,
-        epsilon=compute_epsilon(events, delta=catalogue.budget.delta),
+        epsilon=compute_epsilon([planned.part.event], delta=catalogue.budget.delta),
         delta=release.delta,
         noise_sd=sd,
         error_95=simple if simple is not None else None if sd is None else Z_95 * sd,

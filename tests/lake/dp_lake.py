@@ -117,15 +117,14 @@ def _release_statistics(lake: Lake, ledger: Ledger) -> None:
 def release_statistic(
     lake: Lake, ledger: Ledger, planned: PlannedRelease, counts: Counts, *, ask_id: str = STATS_ASK
 ) -> None:
-    """Reserve, draw, commit and store each part of one release."""
-    scope = Scope("lake", "statistics", "job:stats")
-    for part in planned.parts:
-        query = Query(ask_id, part.name, scope, part.event, part.bounds)
-        answer = answer_once(ledger, query, draw=lambda grant, p=part: draw_part(p, counts, grant=grant))
-        append_statistics(
-            lake, planned, make_rows(planned, part, answer.value), ask_id=ask_id, grant_id=answer.grant_id,
-            versions={"phi.encounters": 0}, run_id=RUN_ID,
-        )  # fmt: skip
+    """Reserve, draw, commit and store one release."""
+    part, scope = planned.part, Scope("lake", "statistics", "job:stats")
+    query = Query(ask_id, part.name, scope, part.event, part.bounds)
+    answer = answer_once(ledger, query, draw=lambda grant: draw_part(part, counts, grant=grant))
+    append_statistics(
+        lake, planned, make_rows(planned, part, answer.value), ask_id=ask_id, grant_id=answer.grant_id,
+        versions={"phi.encounters": 0}, run_id=RUN_ID,
+    )  # fmt: skip
 
 
 def _fit(lake: Lake, ledger: Ledger, settings: Settings, patients: tuple[SyntheticPatient, ...]) -> None:

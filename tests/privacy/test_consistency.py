@@ -82,5 +82,5 @@ def test_every_icd_code_of_the_public_lists_has_its_block_and_chapter() -> None:
     planned = next(each for each in plan_stage(load_settings())[0] if each.release.id == "encounters_by_icd")
     assert set(lists.parents["icd_code"]) == set(lists.values["icd_code"])
     assert (("chapter", "IX"), ("block", "I20-I25"), ("icd_code", "I21")) in planned.cells
-    leaves = [members for members in planned.parts[0].design if len(members) == 1]
+    leaves = [members for members in planned.part.design if len(members) == 1]
     assert {member for (member,) in leaves} == set(range(planned.n_counted))

@@ -32,7 +32,7 @@ def _plan(release: Release, epsilon: float) -> PlannedRelease:
 
 
 def _draw(planned: PlannedRelease, counts: list[int], ledger: Ledger) -> list[StatisticRow]:
-    part = planned.parts[0]
+    part = planned.part
     grant = ledger.reserve(dataclasses.replace(make_query(part.name), event=part.event, bounds=part.bounds))
     assert isinstance(grant, Grant)
     return make_rows(planned, part, draw_part(part, counts, grant=grant))

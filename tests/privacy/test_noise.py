@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Draw = Callable[..., list[int]]
 #: Cells per statistical check: the sample deviation of a Gaussian is then within 8% of the truth but for 1e-12 or so.
 N_CELLS = 4_000
+MEDIAN = ((1, 2),)
 
 
 def grant_for(event: Event, bounds: tuple[int, int] = (1, 1)) -> Grant:
@@ -37,7 +38,7 @@ def grant_for(event: Event, bounds: tuple[int, int] = (1, 1)) -> Grant:
 
 def test_exact_answers_are_exact() -> None:
     assert noise.draw_counts([5, 0, -2], grant=grant_for(Exact())) == [5, 0, -2]
-    assert noise.draw_best([5, 9, -2], grant=grant_for(Exact())) == 1
+    assert draw_median([5, 9, 2], Exact()) == 1
 
 
 def test_laplace_has_the_reserved_scale() -> None:
@@ -54,21 +55,26 @@ def test_the_librarys_own_map_stays_within_the_event() -> None:
         assert 0.999 * rho <= best.map(bounds[1]) <= rho
 
 
+def draw_median(counts: list[int], event: Event) -> int:
+    return noise.draw_quantiles(counts, fractions=MEDIAN, grant=grant_for(event))[0]
+
+
 def test_noisy_max_prefers_the_best_and_hides_the_close() -> None:
-    far = [noise.draw_best([0, 0, 1_000], grant=grant_for(ZeroConcentrated(0.1))) for _ in range(20)]
-    close = {noise.draw_best([10, 11], grant=grant_for(ZeroConcentrated(0.001))) for _ in range(60)}
+    far = [draw_median([0, 0, 1_000], ZeroConcentrated(0.1)) for _ in range(20)]
+    close = {draw_median([10, 11], ZeroConcentrated(0.001)) for _ in range(60)}
     assert set(far) == {2}
     assert close == {0, 1}
 
 
 def test_a_mechanism_draws_only_its_own_events() -> None:
-    for draw in (noise.draw_counts, noise.draw_best):
-        with pytest.raises(UsageError, match="NOISE_EVENT"):
-            draw([1, 2], grant=grant_for(Gaussian(1.0)))
     with pytest.raises(UsageError, match="NOISE_EVENT"):
-        noise.draw_best([1, 2], grant=grant_for(PureEpsilon(1.0)))
-    with pytest.raises(UsageError, match="VALUE_TYPE"):
-        noise.draw_best([], grant=grant_for(Exact()))
+        noise.draw_counts([1, 2], grant=grant_for(Gaussian(1.0)))
+    for event in (Gaussian(1.0), PureEpsilon(1.0)):
+        with pytest.raises(UsageError, match="NOISE_EVENT"):
+            draw_median([1, 2], event)
+    for counts in ([], [1, -1]):
+        with pytest.raises(UsageError, match="VALUE_TYPE"):
+            draw_median(counts, Exact())
 
 
 # Named mistakes of dp.md: each check holds for our mechanism and fails on the planted one.

@@ -211,7 +211,7 @@ def test_a_catalogue_that_is_not_well_defined_is_refused(before: str, after: str
 
 def test_every_kind_is_planned_with_its_cells_and_bounds() -> None:
     plan = _plan(_parse(WIDE))
-    bounds = {name: (each.parts[0].bounds.max_cells, each.parts[0].bounds.max_per_cell) for name, each in plan.items()}
+    bounds = {name: (each.part.bounds.max_cells, each.part.bounds.max_per_cell) for name, each in plan.items()}
     assert bounds["mean"] == (2, 9) and plan["mean"].n_counted == 20
     assert bounds["tree"] == (3, 4) and [len(cell) for cell in plan["tree"].cells] == [0, 1, 1, 2, 2, 2]
     assert bounds["table"] == (4, 4) and len(plan["table"].cells) == 1 + 2 + 3 + 6
@@ -219,7 +219,7 @@ def test_every_kind_is_planned_with_its_cells_and_bounds() -> None:
     assert bounds["codes"] == (2, 1) and plan["codes"].n_rows is None
     assert [cell[0][1] for cell in plan["months"].cells] == ["2022-12", "2023-01", "2023-02"]
     assert bounds["visits"] == (1, 1) and plan["visits"].release.is_per_patient
-    events = [part.event for each in plan.values() for part in each.parts]
+    events = [each.part.event for each in plan.values()]
     assert compute_epsilon(events, delta=DELTA) <= 1.5, "what the threshold adds to delta is set aside"
 
 
@@ -230,8 +230,8 @@ def test_a_missing_or_unreadable_catalogue_is_refused() -> None:
         _parse("[budget")
 
 
-def test_all_parts_together_cost_no_more_than_the_budget() -> None:
-    events = [part.event for each in _plan().values() for part in each.parts]
+def test_all_releases_together_cost_no_more_than_the_budget() -> None:
+    events = [each.part.event for each in _plan().values()]
     spent = compute_epsilon(events, delta=DELTA)
     assert 1.5 * 0.999 < spent <= 1.5
     assert sum(each.rho for each in _plan().values()) == pytest.approx(
@@ -253,11 +253,10 @@ def test_cells_are_the_public_lists_in_order() -> None:
 
 def test_bounds_scale_the_noise_as_stated() -> None:
     stays, marked = _plan()["stays"], _plan()["marked"]
-    assert stays.parts[0].bounds.l2_sensitivity == pytest.approx(3 * math.sqrt(2))
+    assert stays.part.bounds.l2_sensitivity == pytest.approx(3 * math.sqrt(2))
     assert stays.noise_sd == pytest.approx(3 * math.sqrt(2) / math.sqrt(2 * stays.rho))
-    assert marked.parts[0].bounds.max_cells == 2, "nobody touches more cells than there are"
-    (middle,) = _plan()["middle"].parts
-    assert middle.bounds.max_per_cell == 4, "visits of a patient, over all candidates"
+    assert marked.part.bounds.max_cells == 2, "nobody touches more cells than there are"
+    assert _plan()["middle"].part.bounds.max_per_cell == 4, "visits of a patient, over all candidates"
 
 
 def test_the_question_changes_with_what_decides_the_answer_and_not_with_its_title() -> None:
@@ -281,7 +280,7 @@ def test_the_shipped_catalogue_can_be_planned() -> None:
 
 
 def _grant(ledger: Ledger, planned: PlannedRelease) -> Grant:
-    part = planned.parts[0]
+    part = planned.part
     query = dataclasses.replace(make_query(part.name), event=part.event, bounds=part.bounds)
     grant = ledger.reserve(query)
     assert isinstance(grant, Grant)
@@ -311,20 +310,18 @@ def test_noise_has_the_planned_scale_and_its_half_width_holds_95_percent(ledger:
     drawn: list[int] = []
 
     def draw(planned: PlannedRelease) -> list[int]:
-        drawn.extend(draw_part(planned.parts[0], [50] * 2000, grant=_grant(ledger, planned)))
+        drawn.extend(draw_part(planned.part, [50] * 2000, grant=_grant(ledger, planned)))
         return [value - 50 for value in drawn]
 
     _assert_planned_noise(planned, draw)
-    inside = sum(
-        row.low <= 50 <= row.high for row in make_rows(planned, planned.parts[0], drawn) if row.low is not None
-    )  # type: ignore[operator]
+    inside = sum(row.low <= 50 <= row.high for row in make_rows(planned, planned.part, drawn) if row.low is not None)  # type: ignore[operator]
     # 1900 expected, sd 9.7: eight of them are less likely than 1e-14
     assert abs(inside - 1900) < 78
 
 
 def test_noise_clipped_to_a_share_of_the_mean_is_caught(ledger: Ledger) -> None:
     def clip(planned: PlannedRelease) -> list[int]:
-        drawn = draw_part(planned.parts[0], [50] * 2000, grant=_grant(ledger, planned))
+        drawn = draw_part(planned.part, [50] * 2000, grant=_grant(ledger, planned))
         return [max(-5, min(5, value - 50)) for value in drawn]
 
     with pytest.raises(AssertionError):
@@ -335,9 +332,9 @@ def test_noise_scaled_by_what_the_data_show_is_caught(ledger: Ledger) -> None:
     """Bounds 'measured' on counts that nobody shares say 1 cell where the plan says 2: too little noise."""
 
     def measure(planned: PlannedRelease) -> list[int]:
-        seen = dataclasses.replace(planned.parts[0].bounds, max_cells=1)
-        part = dataclasses.replace(planned.parts[0], bounds=seen)
-        return draw_part(part, [0] * 2000, grant=_grant(ledger, dataclasses.replace(planned, parts=(part,))))
+        seen = dataclasses.replace(planned.part.bounds, max_cells=1)
+        part = dataclasses.replace(planned.part, bounds=seen)
+        return draw_part(part, [0] * 2000, grant=_grant(ledger, dataclasses.replace(planned, part=part)))
 
     with pytest.raises(AssertionError):
         _assert_planned_noise(_wide(2000), measure)
@@ -355,23 +352,23 @@ def test_the_half_width_is_the_smallest_that_holds_95_percent(scale: float) -> N
 def test_a_float_never_reaches_a_mechanism(ledger: Ledger) -> None:
     plan = _plan()
     with pytest.raises(UsageError, match="VALUE_TYPE"):
-        draw_part(plan["stays"].parts[0], [1, 2.0, 3], grant=_grant(ledger, plan["stays"]))  # type: ignore[list-item]
+        draw_part(plan["stays"].part, [1, 2.0, 3], grant=_grant(ledger, plan["stays"]))  # type: ignore[list-item]
     with pytest.raises(UsageError, match="VALUE_TYPE"):
-        draw_part(plan["middle"].parts[0], [1, 2.0, 3], grant=_grant(ledger, plan["middle"]))  # type: ignore[list-item]
+        draw_part(plan["middle"].part, [1, 2.0, 3], grant=_grant(ledger, plan["middle"]))  # type: ignore[list-item]
 
 
 def test_an_infinite_budget_answers_exactly(open_ended: Ledger) -> None:
     plan = _plan(dataclasses.replace(_parse(), budget=Budget(math.inf, DELTA)))
     stays, middle = plan["stays"], plan["middle"]
-    assert stays.parts[0].event == Exact() and stays.noise_sd == 0
-    rows = make_rows(stays, stays.parts[0], draw_part(stays.parts[0], [4, 0, 9], grant=_grant(open_ended, stays)))
+    assert stays.part.event == Exact() and stays.noise_sd == 0
+    rows = make_rows(stays, stays.part, draw_part(stays.part, [4, 0, 9], grant=_grant(open_ended, stays)))
     assert [(row.value, row.low, row.high, row.is_suppressed) for row in rows] == [
         (4.0, 4.0, 4.0, False),
         (0.0, 0.0, 0.0, False),
         (9.0, 9.0, 9.0, False),
     ]
-    drawn = draw_part(middle.parts[0], [1, 5, 2], grant=_grant(open_ended, middle))
-    quarter, half = make_rows(middle, middle.parts[0], drawn)
+    drawn = draw_part(middle.part, [1, 5, 2], grant=_grant(open_ended, middle))
+    quarter, half = make_rows(middle, middle.part, drawn)
     assert (quarter.position, half.position) == (0, 1) and quarter.cell == (("quantile", "P25"),)
     assert {(row.value, row.low, row.high) for row in (quarter, half)} == {(5.0, None, None)}
 
@@ -380,7 +377,7 @@ def test_what_the_noise_drowns_is_marked(ledger: Ledger) -> None:
     stays = _plan()["stays"]
     assert stays.noise_sd is not None and stays.suppress_below == pytest.approx(2 * stays.noise_sd)
     edge = math.ceil(stays.suppress_below)
-    rows = make_rows(stays, stays.parts[0], [edge, edge - 1, -3])
+    rows = make_rows(stays, stays.part, [edge, edge - 1, -3])
     assert [row.is_suppressed for row in rows] == [False, True, True]
 
 
@@ -412,10 +409,10 @@ def test_a_reading_that_fails_gives_the_reservations_back() -> None:
 
 def test_a_draw_that_fails_stays_spent_and_the_rest_is_given_back() -> None:
     ledger, planned = make_ledger(2.0), _plan()["stays"]
-    queries = [make_query(name, event=planned.parts[0].event, bounds=(2, 3)) for name in ("a", "b", "c")]
+    queries = [make_query(name, event=planned.part.event, bounds=(2, 3)) for name in ("a", "b", "c")]
 
     def draw(grant: Grant, counts: list[int]) -> list[int]:
-        drawn = draw_part(planned.parts[0], counts, grant=grant)
+        drawn = draw_part(planned.part, counts, grant=grant)
         if grant.query.name == "b":
             raise OSError("disk")
         return drawn
@@ -427,7 +424,7 @@ def test_a_draw_that_fails_stays_spent_and_the_rest_is_given_back() -> None:
 
 def test_finished_questions_come_from_the_ledger_and_only_open_ones_are_read() -> None:
     ledger, planned = make_ledger(2.0), _plan()["stays"]
-    queries = [make_query(name, event=planned.parts[0].event, bounds=(2, 3)) for name in ("a", "b")]
+    queries = [make_query(name, event=planned.part.event, bounds=(2, 3)) for name in ("a", "b")]
     read: list[list[str]] = []
 
     def note(asked: Sequence[object]) -> list[int]:
@@ -435,7 +432,7 @@ def test_finished_questions_come_from_the_ledger_and_only_open_ones_are_read() -
         return [1, 2, 3]
 
     def draw(grant: Grant, counts: list[int]) -> list[int]:
-        return draw_part(planned.parts[0], counts, grant=grant)
+        return draw_part(planned.part, counts, grant=grant)
 
     first = answer_together(ledger, queries[:1], read=note, draw=draw)
     both = answer_together(ledger, queries, read=note, draw=draw)

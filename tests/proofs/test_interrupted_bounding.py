@@ -31,10 +31,10 @@ def test_retries_change_no_count_and_neighbours_stay_within_their_bounds(tmp_pat
     assert found["interrupted"] == found["undisturbed"]
     planned, _ = plan_visits()
     for each in planned:
-        for part in each.parts:
-            pair = [found[side][each.release.id] for side in ("interrupted", "without")]
-            assert math.dist(*pair) <= part.bounds.l2_sensitivity + 1e-9, part.name
-            assert max(abs(a - b) for a, b in zip(*pair, strict=True)) <= part.bounds.max_per_cell, part.name
+        name, bounds = each.release.id, each.part.bounds
+        pair = [found[side][name] for side in ("interrupted", "without")]
+        assert math.dist(*pair) <= bounds.l2_sensitivity + 1e-9, name
+        assert max(abs(a - b) for a, b in zip(*pair, strict=True)) <= bounds.max_per_cell, name
 
 
 @pytest.mark.spark

@@ -129,11 +129,11 @@ def _assert_exact_answers(patients: Sequence[Patient], counted: AllCounts) -> No
     ledger, exact = make_ledger(math.inf), {each.release.id: each for each in _plan(math.inf)}
     rows = {}
     for name, each in exact.items():
-        for part in each.parts:
-            query = Query("exact", part.name, Scope("d", "statistics", "u"), part.event, part.bounds)
-            answer = answer_once(ledger, query, draw=partial(_draw, part, counted[name]))
-            rows[part.name] = make_rows(each, part, answer.value)
-            assert all(row.low is None or row.low <= row.value <= (row.high or 0.0) for row in rows[part.name])
+        part = each.part
+        query = Query("exact", part.name, Scope("d", "statistics", "u"), part.event, part.bounds)
+        answer = answer_once(ledger, query, draw=partial(_draw, part, counted[name]))
+        rows[name] = make_rows(each, part, answer.value)
+        assert all(row.low is None or row.low <= row.value <= (row.high or 0.0) for row in rows[name])
     stays = [30 if day > 30 else day for day, n in enumerate(counted["length_of_stay_variance"]) for _ in range(n)]
     assert rows["length_of_stay_variance"][0].value == pytest.approx(statistics.pvariance(stays), abs=1e-6)
     histogram = counted["length_of_stay_mean"]
@@ -172,17 +172,17 @@ def test_the_same_rows_are_kept_in_any_order_and_partitioning(
 
 
 def _assert_bounded(planned: Sequence[PlannedRelease], with_patient: AllCounts, without: AllCounts) -> None:
-    """One patient changes each part by no more than its bounds say, in every norm that scales noise."""
+    """One patient changes each release by no more than its bounds say, in every norm that scales noise."""
     for each in planned:
-        for part in each.parts:
-            vectors = [_measure(part, side[each.release.id]) for side in (with_patient, without)]
-            if each.release.kind == "threshold":
-                both = {key for side in vectors for key in side}
-                vectors = [[side.get(key, 0) for key in both] for side in vectors]
-            changes = [abs(a - b) for a, b in zip(*vectors, strict=True)]
-            assert max(changes) <= part.bounds.max_per_cell, part.name
-            assert sum(changes) <= part.bounds.l1_sensitivity, part.name
-            assert math.dist(*vectors) <= part.bounds.l2_sensitivity + 1e-9, part.name
+        name, bounds = each.release.id, each.part.bounds
+        vectors = [_measure(each.part, side[name]) for side in (with_patient, without)]
+        if each.release.kind == "threshold":
+            both = {key for side in vectors for key in side}
+            vectors = [[side.get(key, 0) for key in both] for side in vectors]
+        changes = [abs(a - b) for a, b in zip(*vectors, strict=True)]
+        assert max(changes) <= bounds.max_per_cell, name
+        assert sum(changes) <= bounds.l1_sensitivity, name
+        assert math.dist(*vectors) <= bounds.l2_sensitivity + 1e-9, name
 
 
 def _measure(part: Part, counts: Counts) -> Any:

@@ -207,9 +207,9 @@ def _locate(planned: PlannedRelease, keys: Mapping[str, Any]) -> list[tuple[int,
         return [(at, at)]
     names = release.levels or release.keys
     wanted = tuple((name, keys[name]) for name in names)
-    if planned.parts[0].design:  # a base cell is what a released cell of all keys sums alone
+    if planned.part.design:  # a base cell is what a released cell of all keys sums alone
         ends = [i for i, cell in enumerate(planned.cells) if len(cell) == len(names) and cell[-1] == wanted[-1]]
-        at = planned.parts[0].design[ends[0] if release.levels else planned.cells.index(wanted)][0]
+        at = planned.part.design[ends[0] if release.levels else planned.cells.index(wanted)][0]
     elif wanted not in planned.cells:
         return []
     else:

@@ -115,7 +115,8 @@ def bound_items(items: DataFrame, planned: Sequence[PlannedRelease], lists: Publ
     """Rows (release, cell, amount): what the patients of a partition add, each within the bounds of each release.
 
     Every choice is by keyed hash, so it is the same under any order, partitioning and retry (``bounded_sums``). All
-    items of a patient meet in one partition, side by side, and no more than one patient's are held beyond a batch.
+    items of a patient meet in one partition, side by side, and of more than ``_ROWS_AT_ONCE`` rows only one
+    patient's are held at once.
     """
     facts = [name for name in items.columns if name not in ("patient_key", "item")]
     told = items.select(

@@ -25,7 +25,7 @@ from ppsehr_spark.privacy.asking import make_ask_id
 from ppsehr_spark.privacy.grants import Grant, Query
 from ppsehr_spark.privacy.ledger import Ledger, Released
 from ppsehr_spark.privacy.policy import Scope, parse_policy
-from ppsehr_spark.privacy.releases import Counts, Part, PlannedRelease, describe_definition, draw_part, make_rows
+from ppsehr_spark.privacy.releases import Counts, PlannedRelease, describe_definition, draw_part, make_rows
 from ppsehr_spark.spark.statistics.aggregation import aggregate_releases, tables_of
 
 STAGE_NAME = "stats"
@@ -36,10 +36,9 @@ _Counts = Mapping[str, Counts]
 
 @dataclass(frozen=True)
 class Ask:
-    """One part of one release, put to the ledger for pinned table versions."""
+    """One release, put to the ledger for pinned table versions."""
 
     planned: PlannedRelease
-    part: Part
     query: Query
     versions: Mapping[str, int | None]
 
@@ -71,17 +70,16 @@ def release_statistics(
     n_drawn = 0
 
     def read(queries: Sequence[Query]) -> _Counts:
-        wanted = {id(ask.planned): ask for ask in asks if ask.query in queries}
-        versions = {name: version for ask in wanted.values() for name, version in ask.versions.items()}
-        chosen = [ask.planned for ask in wanted.values()]
-        return aggregate_releases(start(), lake, chosen, lists=lists, versions=versions)
+        wanted = [ask for ask in asks if ask.query in queries]
+        versions = {name: version for ask in wanted for name, version in ask.versions.items()}
+        return aggregate_releases(start(), lake, [ask.planned for ask in wanted], lists=lists, versions=versions)
 
     def draw(grant: Grant, counts: _Counts) -> list[int]:
         nonlocal n_drawn
         n_drawn += 1
         ask = next(ask for ask in asks if ask.query == grant.query)
         crash_point("stats.before_draw")
-        drawn = draw_part(ask.part, counts[ask.planned.release.id], grant=grant)
+        drawn = draw_part(ask.planned.part, counts[ask.planned.release.id], grant=grant)
         crash_point("stats.after_draw")
         return drawn
 
@@ -89,7 +87,7 @@ def release_statistics(
     answers = answer_together(book, [ask.query for ask in asks], read=read, draw=draw)
     n_rows = sum(_write(lake, ask, answer, run_id) for ask, answer in zip(asks, answers, strict=True))
     return {
-        "releases": len({id(ask.planned) for ask in asks}),
+        "releases": len(asks),
         "drawn": n_drawn,
         "from_ledger": len(asks) - n_drawn,
         "rows": n_rows,
@@ -97,7 +95,7 @@ def release_statistics(
 
 
 def plan_asks(lake: Lake, planned: Sequence[PlannedRelease], *, dataset: str) -> list[Ask]:
-    """One query per part of each release, named after its definition and the table versions that it reads."""
+    """One query per release, named after its definition and the table versions that it reads."""
     scope = Scope(dataset, _PURPOSE, f"job:{STAGE_NAME}")
     newest = {spec.full_name: lake.version(spec) for spec in INPUTS}
     rows = row_versions(lake, newest)  # a compaction is no new question
@@ -107,12 +105,13 @@ def plan_asks(lake: Lake, planned: Sequence[PlannedRelease], *, dataset: str) ->
         definition = {"dataset": dataset, **describe_definition(each)}
         held = {name: rows[name] for name in versions}
         ask_id = make_ask_id(STAGE_NAME, definition=definition, versions=held)
-        asks += [Ask(each, p, Query(ask_id, p.name, scope, p.event, p.bounds), versions) for p in each.parts]
+        part = each.part
+        asks.append(Ask(each, Query(ask_id, part.name, scope, part.event, part.bounds), versions))
     return asks
 
 
 def _write(lake: Lake, ask: Ask, answer: Released, run_id: str) -> int:
-    rows = make_rows(ask.planned, ask.part, answer.value)
+    rows = make_rows(ask.planned, ask.planned.part, answer.value)
     is_new = append_statistics(
         lake,
         ask.planned,
