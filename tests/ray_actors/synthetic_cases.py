@@ -20,6 +20,7 @@ from ppsehr_spark.synthesis.records import (
     parse_record_plan,
 )
 from ray_actors.synthesize_run import plan_dataset
+from ray_actors.synthesizer import NoteRequest
 
 VISITS = (
     ("住院", "心血管内科", "I21.900", "急性心肌梗死"),
@@ -31,6 +32,12 @@ VISITS = (
 def make_patients(n_patients: int = 4) -> tuple[SyntheticPatient, ...]:
     """Patients of three visits each; every fourth one dies at the last, in hospital."""
     return tuple(_make_patient(number) for number in range(1, n_patients + 1))
+
+
+def requests_for(n_patients: int = 4) -> list[NoteRequest]:
+    """A note for each of their visits."""
+    patients = make_patients(n_patients)
+    return [NoteRequest(f"note-{v.synthetic_encounter_id}", v, p) for p in patients for v in p.encounters]
 
 
 def _make_patient(number: int) -> SyntheticPatient:

@@ -24,9 +24,9 @@ from ppsehr_spark.lake.synthetic_store import find_newest_dataset, read_patients
 from ppsehr_spark.lake.tables import Lake
 from ray_actors.note_writers import name_writer, open_writer
 from ray_actors.synthesize_run import SynthesizeCounts, open_requests, plan_dataset, synthesize_lake
-from ray_actors.synthesizer import NoteRequest, Synthesizer
+from ray_actors.synthesizer import Synthesizer
 from tests.ray_actors.prose_server import OUTPUT_TOKENS, PROMPT_TOKENS, ProseServer, serve_prose
-from tests.ray_actors.synthetic_cases import make_patients, make_settings, write_cases, write_model
+from tests.ray_actors.synthetic_cases import make_settings, requests_for, write_cases, write_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CANARY_PHONE, CANARY_NAME = "13987654321", "欧阳建国"
@@ -45,11 +45,6 @@ def shared_ray() -> Iterator[None]:
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
     yield
     ray.shutdown()
-
-
-def requests_for(n_patients: int = 4) -> list[NoteRequest]:
-    patients = make_patients(n_patients)
-    return [NoteRequest(f"note-{v.synthetic_encounter_id}", v, p) for p in patients for v in p.encounters]
 
 
 def synthesize(lake: Lake, settings: Settings) -> SynthesizeCounts:
@@ -266,17 +261,3 @@ def test_sigterm_keeps_what_is_written_and_says_so(lake: Lake, server: ProseServ
     assert 3 <= len(note_rows(lake)) < 24
     files = [path for path in Path(lake.uri).rglob("*") if path.is_file()]
     assert not [path for path in files if CANARY_PHONE.encode() in path.read_bytes()]
-
-
-@pytest.mark.model
-def test_real_qwen_writes_notes_that_agree(qwen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_actors.synthesizer.load_engine", lambda *_: qwen)  # the one engine of this test run
-    writer = Synthesizer(make_settings("vllm", temperature=0.0, max_note_tokens=80).to_json())
-    first, second = requests_for(1)[:2]
-    result = writer.write_notes([first, second])
-    texts = [row["text"] for row in result.rows]
-    assert [row["outcome"] for row in result.rows] == ["ok", "ok"], "greedy prose for two plain diagnoses passes"
-    for request, text in zip((first, second), texts, strict=True):
-        assert f"{request.encounter.age_years}岁" in text and request.encounter.diagnosis_name in text
-    assert all(row["n_agreed"] == row["n_checks"] for row in result.rows)
-    assert result.usage.output_tokens <= 160
