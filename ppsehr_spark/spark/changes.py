@@ -54,6 +54,18 @@ class StageInputs:
         version = self.reading.outputs.get(spec.full_name)
         return read_table(self.spark, self.lake, spec, version=version)
 
+    def without_written(self, rows: DataFrame, spec: TableSpec, *, keys: Sequence[str]) -> DataFrame:
+        """``rows`` without those whose ``keys`` stand in the output already."""
+        if self.lake.version(spec) is None:
+            return rows  # a join with nothing would still move every row
+        return rows.join(self.output(spec).select(*keys), list(keys), "left_anti")
+
+    def written_beside(self, alive: DataFrame, spec: TableSpec) -> DataFrame:
+        """Keys that stand in the output and not in ``alive``, which holds one column: the key."""
+        if self.lake.version(spec) is None:
+            return alive.limit(0)
+        return self.output(spec).select(*alive.columns).join(alive, alive.columns, "left_anti")
+
     def keep(self, frame: DataFrame) -> DataFrame:
         """Compute once, on disk where memory is short, and hold until ``close``."""
         self._kept.append(frame.persist(StorageLevel.MEMORY_AND_DISK))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,9 @@ from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import normalise_pattern, normalise_text
 from ppsehr_spark.domain.rules import compile_rules
 from ppsehr_spark.errors import ConfigurationError
+from ppsehr_spark.evaluation.gold_markup import read_gold
 
+_GOLD = Path(__file__).resolve().parents[1] / "data" / "gold"
 _CATEGORY = 'id = "VEHICLE2"\nname = "车辆"\n'
 
 
@@ -52,6 +55,18 @@ def test_finalise_keeps_accepted_spans_and_decided_tiers() -> None:
     doubtful = Span(0, 2, "NAME", confidence=0.4)
     final = engine.finalise(note, [Span(3, 7, "ADDRESS", confidence=0.9), decided, doubtful])
     assert [(s.start, s.tier, s.tier_rule.split(".")[0]) for s in final] == [(3, 1, "ADDRESS"), (11, 3, "qwen")]
+
+
+def test_where_all_is_accepted_finalise_returns_what_was_proposed() -> None:
+    """The tier stage leaves such notes as they are, without looking at them again."""
+    engine, n_settled = compile_rules(read_conf_files()), 0
+    for gold in read_gold(_GOLD):
+        note = Note(gold.note_id, gold.text)
+        proposed = engine.propose(note)
+        if all(span.confidence >= engine.categories[span.category].accept_at for span in proposed):
+            n_settled += 1
+            assert engine.finalise(note, proposed) == proposed
+    assert n_settled > 500
 
 
 def test_every_span_names_its_rule_and_can_be_explained() -> None:

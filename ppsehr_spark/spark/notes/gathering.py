@@ -29,8 +29,7 @@ class Gathered:
 def gather_all(inputs: StageInputs) -> Gathered:
     """Every note; what did not change is told by its ``input_hash`` later."""
     rules = inputs.table(schemas.RULE_ANNOTATIONS)
-    written = inputs.output(schemas.ANNOTATIONS).select("note_key")
-    gone = written.join(rules.select("note_key"), "note_key", "left_anti")
+    gone = inputs.written_beside(rules.select("note_key"), schemas.ANNOTATIONS)
     return Gathered(_shape(rules.withColumn("_is_new", F.lit(False))), gone)
 
 

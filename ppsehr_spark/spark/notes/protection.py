@@ -77,13 +77,15 @@ def _compared(inputs: StageInputs, policy_hash: str) -> tuple[DataFrame, DataFra
     """The same by comparing whole tables; texts are read for what is to be written only."""
     annotations, notes = inputs.table(schemas.ANNOTATIONS), inputs.table(schemas.NOTES)
     told = _annotated(annotations.withColumn("_is_new", F.lit(False)))
-    hashed = told.join(notes.select(*_FROM_NOTES), ["note_key", "text_hash"])
+    is_first = inputs.lake.version(schemas.PROTECTED_NOTES) is None
+    seen = (*_FROM_NOTES, "text") if is_first else _FROM_NOTES
+    hashed = told.join(notes.select(*seen), ["note_key", "text_hash"])
     hashed = hashed.withColumn("input_hash", _input_hash(policy_hash))
-    written = inputs.output(schemas.PROTECTED_NOTES).select("note_key", "input_hash")
-    todo = hashed.join(written, ["note_key", "input_hash"], "left_anti")
-    frame = todo.join(notes.select("note_key", "text_hash", "text"), ["note_key", "text_hash"])
+    todo = inputs.without_written(hashed, schemas.PROTECTED_NOTES, keys=("note_key", "input_hash"))
+    if not is_first:
+        todo = todo.join(notes.select("note_key", "text_hash", "text"), ["note_key", "text_hash"])
     alive = annotations.select("note_key").join(notes.select("note_key"), "note_key")
-    return frame, written.select("note_key").join(alive, "note_key", "left_anti")
+    return todo, inputs.written_beside(alive, schemas.PROTECTED_NOTES)
 
 
 def _annotated(annotations: DataFrame) -> DataFrame:

@@ -111,14 +111,15 @@ def _compared_notes(
 ) -> tuple[DataFrame, DataFrame]:
     """The same by comparing phi.notes with every row there is."""
     notes = _with_context(inputs.table(schemas.NOTES)).withColumn("_is_new", F.lit(False))
+    gone = inputs.written_beside(notes.select("note_key"), schemas.RULE_ANNOTATIONS)
     if inputs.lake.version(schemas.RULE_ANNOTATIONS) is None:
-        return notes, notes.select("note_key").limit(0)
+        return notes, gone
     written = inputs.output(schemas.RULE_ANNOTATIONS)
     rows = written.where(F.col("segmentation_version") == segmentation)
     todo = notes.join(rows.where(F.col("knowledge_version") == version).select(*_PLACE), _PLACE, "left_anti")
     if touches:
         todo = todo.join(_untouched(notes, rows, touches), _PLACE, "left_anti")
-    return todo, written.select("note_key").join(notes.select("note_key"), "note_key", "left_anti")
+    return todo, gone
 
 
 def _store_segments(inputs: StageInputs, recognised: DataFrame, unit_tokens: int, run_id: str) -> tuple[int, int]:

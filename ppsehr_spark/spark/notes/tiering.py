@@ -7,6 +7,7 @@ Only notes whose inputs changed are computed again (``input_hash``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -56,21 +57,58 @@ def tier_notes(
     knowledge = F.when(is_spared, F.col("found_under")).otherwise(F.lit(version))
     try:
         chosen = gather_changed(inputs) if inputs.is_incremental else gather_all(inputs)
-        joined = _with_answers(inputs, chosen.rules, settings.files).withColumn("knowledge_version", knowledge)
-        hashed = joined.withColumn("input_hash", _input_hash(settings))
+        rules = _with_corrections(inputs, chosen.rules).withColumn("knowledge_version", knowledge)
+        settled = _is_settled(settings, version, equivalent)
+        asked = rules if inputs.is_incremental else rules.where(~settled)
+        todo = _not_done(inputs, _with_answers(inputs, asked, settings.files), settings)
         if inputs.is_incremental:
-            todo = inputs.keep(hashed)
+            todo = inputs.keep(todo)
             notes = inputs.rows_of(schemas.NOTES, todo.select("note_key"), inputs.changes(schemas.NOTES))
         else:
-            done = inputs.output(schemas.ANNOTATIONS).select("note_key", "input_hash")
-            todo = hashed.join(done, ["note_key", "input_hash"], "left_anti")
             notes = inputs.table(schemas.NOTES)
         frame = todo.join(notes.select("text_hash", *NOTE_COLUMNS), ["note_key", "text_hash"])
         describe(spark, "tier: decide spans and tiers")
-        final = map_batches(frame, _decider(settings), _FINAL).withColumn("run_id", F.lit(run_id))
+        final = map_batches(frame, _decider(settings), _FINAL)
+        if not inputs.is_incremental:
+            final = final.unionByName(_settled_rows(inputs, rules.where(settled), settings))
+        final = final.withColumn("run_id", F.lit(run_id))
         return store(inputs, schemas.ANNOTATIONS, final, chosen.gone)
     finally:
         inputs.close()
+
+
+def _is_settled(settings: Settings, version: str, equivalent: Collection[str]) -> Column:
+    """Rows that stay as the recognisers left them: every span accepted, nothing asked, no person spoke.
+
+    ``RuleEngine.finalise`` returns exactly what ``propose`` found where all of it is accepted, so neither the text nor
+    Python is needed (most notes; ``tests/domain/test_rules_engine.py`` holds both to it).
+    """
+    bars = {c.id: c.accept_at for c in compile_rules(settings.files).categories.values()}
+
+    def is_accepted(span: Column) -> Column:
+        above = [(span["category"] == name) & (span["confidence"] >= bar) for name, bar in bars.items()]
+        return reduce(Column.__or__, above, F.lit(False))
+
+    is_in_force = F.col("found_under").isin(sorted({version, *equivalent}))
+    is_plain = (F.size("segments") == 0) & F.col("corrections").isNull() & F.forall("spans", is_accepted)
+    return F.coalesce(is_in_force & is_plain, F.lit(False))
+
+
+def _settled_rows(inputs: StageInputs, rules: DataFrame, settings: Settings) -> DataFrame:
+    """Final rows of settled notes that are still there with this text."""
+    nothing = F.lit(None).cast("array<struct<start:int>>")  # as where no segment was answered
+    told = rules.drop("segments").withColumns({"results": nothing, "n_open_segments": F.lit(0)})
+    todo = _not_done(inputs, told, settings)
+    places = inputs.table(schemas.NOTES).select("note_key", "text_hash")
+    return todo.join(places, ["note_key", "text_hash"], "left_semi").select(*_FINAL.names)
+
+
+def _not_done(inputs: StageInputs, told: DataFrame, settings: Settings) -> DataFrame:
+    """``told`` with its ``input_hash``; where whole tables are compared, without rows that stand already."""
+    hashed = told.withColumn("input_hash", _input_hash(settings))
+    if inputs.is_incremental:
+        return hashed
+    return inputs.without_written(hashed, schemas.ANNOTATIONS, keys=("note_key", "input_hash"))
 
 
 def _input_hash(settings: Settings) -> Column:
@@ -100,25 +138,31 @@ def _answers_in_force(answers: DataFrame, files: ConfFiles) -> DataFrame:
     return answers.groupBy("segment_key").agg(F.max_by(answer, rank).alias("a")).select("segment_key", "a.*")
 
 
-def _with_answers(inputs: StageInputs, rules: DataFrame, files: ConfFiles) -> DataFrame:
-    """Per note: rule spans, what the model answered for its segments, corrections, open segments."""
-    asked = rules.select("note_key", F.explode("segments").alias("o")).select("note_key", "o.*")
-    given = inputs.table(schemas.SEGMENT_ANNOTATIONS)
+def _with_corrections(inputs: StageInputs, rules: DataFrame) -> DataFrame:
+    """Per note: what people said about its text, in order, ``null`` for nothing."""
     corrections = inputs.table(schemas.CORRECTIONS)
     if inputs.is_incremental:
-        given = given.join(asked.select("segment_key").distinct(), "segment_key", "left_semi")
         corrections = corrections.join(rules.select("note_key"), "note_key", "left_semi")
+    correction = F.struct("made_at", "start", "end", "category", "tier", "action")
+    spoken = corrections.groupBy("note_key", "text_hash").agg(
+        F.sort_array(F.collect_list(correction)).alias("corrections")
+    )
+    return rules.join(spoken, ["note_key", "text_hash"], "left")
+
+
+def _with_answers(inputs: StageInputs, rules: DataFrame, files: ConfFiles) -> DataFrame:
+    """Per note: rule spans, what the model answered for its segments, open segments."""
+    asked = rules.select("note_key", F.explode("segments").alias("o")).select("note_key", "o.*")
+    given = inputs.table(schemas.SEGMENT_ANNOTATIONS)
+    if inputs.is_incremental:
+        given = given.join(asked.select("segment_key").distinct(), "segment_key", "left_semi")
     answered = asked.join(_answers_in_force(given, files), "segment_key", "left")
     result = F.struct("start", "end", "verdicts", F.col("found").alias("spans"), "outcome", "segment_key")
     grouped = answered.groupBy("note_key").agg(
         F.sort_array(F.collect_list(F.when(F.col("outcome").isNotNull(), result))).alias("results"),
         F.sum(F.when(F.col("outcome").isNull(), 1).otherwise(0)).cast("int").alias("n_open_segments"),
     )
-    correction = F.struct("made_at", "start", "end", "category", "tier", "action")
-    corrected = corrections.groupBy("note_key", "text_hash").agg(
-        F.sort_array(F.collect_list(correction)).alias("corrections")
-    )
-    joined = rules.drop("segments").join(grouped, "note_key", "left").join(corrected, ["note_key", "text_hash"], "left")
+    joined = rules.drop("segments").join(grouped, "note_key", "left")
     return joined.withColumn("n_open_segments", F.coalesce("n_open_segments", F.lit(0)))
 
 
