@@ -7,6 +7,7 @@ Must not know: what a name is made of. Reference: annotation guideline v1, row N
 from __future__ import annotations
 
 import re
+from typing import Final
 
 _SEX = re.compile(
     r"[ ]{0,2}[,、(/|·;][ ]?(?:性别:?)?[男女](?=[,、;。)/|· \n0-9]|性|$|孩|婴)|"
@@ -114,12 +115,12 @@ _RIGHT = (
     (_COLUMN, 2.5, " "),
 )
 #: From here on what stands to the right speaks clearly for a name.
-CLEAR = 4.5
+CLEAR: Final = 4.5
 #: Quick to rule out: most places have none of these characters next.
-FIRST_OF_MARKS = frozenset(c for _, _, first in _RIGHT for c in first)
+FIRST_OF_MARKS: Final = frozenset(c for _, _, first in _RIGHT for c in first)
 _BY_FIRST = {c: tuple((p.match, w) for p, w, first in _RIGHT if c in first) for c in FIRST_OF_MARKS}
 #: Acts and speech to the right of a name, as quick to rule out.
-FIRST_OF_ACTS = frozenset(
+FIRST_OF_ACTS: Final = frozenset(
     "诉代自主签在到来致一二三巡协陪搀查接换顶值及的家同拒否要表已看复汇补指认器送赶询告解交执核意副医护教大等先女与向为陈推报术微电手联"
     "也还则均都曾却日近昨今笑0123456789说称介透强坦直宣证承感谈写回呼提坚 "
 )

@@ -11,36 +11,39 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
 #: Characters of a window to the right or to the left of a place; no name and no decision needs more.
-WINDOW = 9
-_UNKNOWN = 13.5
+WINDOW: Final = 9
+_UNKNOWN: Final = 13.5
 #: A name that costs more is none.
-HOPELESS = 40.0
-_ROUNDING = 1e-6
-_LONGEST_WORD = 4
+HOPELESS: Final = 40.0
+_ROUNDING: Final = 1e-6
+_LONGEST_WORD: Final = 4
 #: Characters of a name of one surname at the most.
-_USUAL = 3
-_TERM_COST = 11.0
+_USUAL: Final = 3
+_TERM_COST: Final = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
 #: A word that is often a name costs as much more when it is one.
-_WORD_AS_NAME = -0.5
-_LONE_COST = 2.6
-_DOUBLE_COST = 0.7
-_MARRIED_COST = 6.0
-_TRIPLE_COST = 18.0
-_DOUBTFUL = 4.0
+_WORD_AS_NAME: Final = -0.5
+_LONE_COST: Final = 2.6
+_DOUBLE_COST: Final = 0.7
+_MARRIED_COST: Final = 6.0
+_TRIPLE_COST: Final = 18.0
+_DOUBTFUL: Final = 4.0
 #: Surnames of Viet Nam, whose women bear 氏 between surname and given name (``阮氏梅``).
-_WITH_MIDDLE, _MIDDLE_COST = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢"), 8.0
-_CLAN_COST = 2.0
+_WITH_MIDDLE: Final = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢")
+_MIDDLE_COST: Final = 8.0
+_CLAN_COST: Final = 2.0
 #: Every listed character has a floor of three: a name uses it, but hardly so often.
-_FLOOR, _RARE_GIVEN = 2.5, 0.15
-_NEVER_GIVEN = 17.0
+_FLOOR: Final = 2.5
+_RARE_GIVEN: Final = 0.15
+_NEVER_GIVEN: Final = 17.0
 #: Function characters that begin a given name of two (``向东``, ``为民``, ``无双``), though they never end one.
-_MAY_LEAD = frozenset("为向从士治炎无则经日将见师护用不示科过都总")
+_MAY_LEAD: Final = frozenset("为向从士治炎无则经日将见师护用不示科过都总")
 _HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
 
 
