@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Final, final
 
 _WIDEST_RANGE = 512
 _ASSERTIONS = ("ASSERT", "ASSERT_NOT")
@@ -69,7 +69,7 @@ def compile_guard(sources: Iterable[str]) -> str:
     return f"(?={_write_class(_both_cases({c for opening in openings for c in opening.firsts() or ()}))})"
 
 
-def read_pairs(sources: Iterable[str]) -> Mapping[str, frozenset[str] | None] | None:
+def read_pairs(sources: Iterable[str]) -> dict[str, frozenset[str] | None] | None:
     """First character of any match -> what may be second (``None``: any, or nothing); ``None`` where it cannot be told.
 
     Both letter cases are in it.
@@ -85,6 +85,56 @@ def read_pairs(sources: Iterable[str]) -> Mapping[str, frozenset[str] | None] | 
         both = None if seconds is None else _both_cases(seconds)
         cased.add(Opening(pairs=dict.fromkeys(_both_cases({first}), both)))
     return {first: None if seconds is None else frozenset(seconds) for first, seconds in cased.pairs.items()}
+
+
+@final
+class GuardedPattern:
+    """An expression that is tried only where a match may begin; the matches are those of ``re``.
+
+    Args:
+        source: the expression, compiled or not.
+    """
+
+    def __init__(self, source: re.Pattern[str] | str) -> None:
+        regex = re.compile(source) if isinstance(source, str) else source
+        self.regex: Final = regex
+        self._starts: Final = compile_starts(regex.pattern)
+        self._pairs: Final = read_pairs([regex.pattern])
+
+    def may_match(self, text: str, at: int) -> bool:
+        """False where the first two characters at ``at`` rule a match out."""
+        if self._pairs is None:
+            return True
+        first = text[at : at + 1]
+        if first not in self._pairs:
+            return False
+        seconds = self._pairs[first]
+        return seconds is None or text[at + 1 : at + 2] in seconds
+
+    def match(self, text: str, at: int) -> re.Match[str] | None:
+        """``regex.match(text, at)``."""
+        return self.regex.match(text, at) if self.may_match(text, at) else None
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """``regex.search(text)``."""
+        if self._starts is None:
+            return self.regex.search(text)
+        start = self._starts.search(text)
+        return self.regex.search(text, start.start()) if start else None
+
+    def find_all(self, text: str, first: int, last: int) -> list[re.Match[str]]:
+        """``regex.finditer(text, first, last)``."""
+        if self._starts is None:
+            return list(self.regex.finditer(text, first, last))
+        matches: list[re.Match[str]] = []
+        free_from = first
+        for start in self._starts.finditer(text, first, last):
+            at = start.start()
+            match = self.regex.match(text, at, last) if at >= free_from else None
+            if match:
+                free_from = match.end()
+                matches.append(match)
+        return matches
 
 
 def compile_starts(source: str) -> re.Pattern[str] | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ppsehr_spark.domain.first_characters import compile_guard
+from ppsehr_spark.domain.first_characters import GuardedPattern, compile_guard
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, normalise_pattern
 
@@ -66,7 +66,7 @@ class Cue:
 
     name: str
     where: str = "span"
-    search: re.Pattern[str] | None = None
+    search: GuardedPattern | None = None
     stop: re.Pattern[str] | None = None
     within: int = 80
     at_least: float | None = None
@@ -94,9 +94,9 @@ class Borders:
     The opening holds the line break or sign before the entry.
     """
 
-    sentence_end: re.Pattern[str]
-    clause_end: re.Pattern[str]
-    patient_start: re.Pattern[str] | None = None
+    sentence_end: GuardedPattern
+    clause_end: GuardedPattern
+    patient_start: GuardedPattern | None = None
 
 
 @dataclass
@@ -122,10 +122,12 @@ class Scene:
     def of(cls, note: Note, *, borders: Borders) -> Scene:
         """Fold the note and find its borders once."""
         text = fold(note.text)
-        ends = [m.start() for m in borders.sentence_end.finditer(text) if m["hit"] is not None]
-        clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
+        size = len(text)
+        ends = [m.start() for m in borders.sentence_end.find_all(text, 0, size) if m["hit"] is not None]
+        clauses = sorted({*ends, *[m.start() for m in borders.clause_end.find_all(text, 0, size)]})
         # A line break before the text lets one pattern find the first entry as well as the others.
-        starts = [m.start() for m in borders.patient_start.finditer(f"\n{text}")] if borders.patient_start else []
+        entry = borders.patient_start
+        starts = [m.start() for m in entry.find_all(f"\n{text}", 0, size + 1)] if entry else []
         has_invisible = len(drop_invisible(text)) != len(text)
         return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
 
@@ -220,7 +222,9 @@ def _hits(cue: Cue, piece: str) -> list[re.Match[str]]:
     assert cue.search is not None
     if cue.search.search(piece) is None:
         return []
-    return [hit for hit in cue.search.finditer(piece) if hit["hit"] is not None and _is_number(hit, cue=cue)]
+    return [
+        hit for hit in cue.search.find_all(piece, 0, len(piece)) if hit["hit"] is not None and _is_number(hit, cue=cue)
+    ]
 
 
 def _is_any(cue: Cue, piece: str) -> bool:
@@ -238,7 +242,7 @@ def _is_free(stop: re.Pattern[str] | None, gap: str) -> bool:
 
 def _is_covered(cue: Cue, text: str) -> bool:
     assert cue.search is not None
-    rest = cue.search.sub("", text)
+    rest = cue.search.regex.sub("", text)
     return rest != text and not rest.strip(" 、,·-/")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import normalise_pattern
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
@@ -171,11 +172,11 @@ def _read_borders(entry: Mapping[str, Any]) -> Borders:
     try:
         starts = entry.get("patient_starts", ())
         return Borders(
-            sentence_end=compile_words(
-                entry.get("sentence_ends", ["。", "\n"]), masks=entry.get("sentence_ends_except", ())
+            sentence_end=GuardedPattern(
+                compile_words(entry.get("sentence_ends", ["。", "\n"]), masks=entry.get("sentence_ends_except", ()))
             ),
-            clause_end=compile_words(entry.get("clause_ends", [","])),
-            patient_start=re.compile("|".join(map(normalise_pattern, starts))) if starts else None,
+            clause_end=GuardedPattern(compile_words(entry.get("clause_ends", [","]))),
+            patient_start=GuardedPattern(re.compile("|".join(map(normalise_pattern, starts)))) if starts else None,
         )
     except re.error:
         raise _wrong("text.patient_starts", "a pattern is not a valid regular expression") from None
@@ -234,7 +235,7 @@ def _read_cue(name: str, entry: Mapping[str, Any], *, lists: Mapping[str, Sequen
         return Cue(
             name=name,
             where=entry.get("where", "span"),
-            search=compile_words(words, patterns, exceptions) if words or patterns else None,
+            search=GuardedPattern(compile_words(words, patterns, exceptions)) if words or patterns else None,
             stop=compile_words(stops, stop_patterns, masks) if stops or stop_patterns else None,
             within=entry.get("within", 80),
             at_least=entry.get("at_least"),

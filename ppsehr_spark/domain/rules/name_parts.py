@@ -11,6 +11,7 @@ import math
 import re
 from typing import Final, final
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_followers import ACT_AFTER_DOTTED, FOLLOW, VERB_OF_TWO
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
@@ -32,7 +33,7 @@ FUNCTION_SURNAMES: Final = frozenset(
 )
 #: Those of them that are hardly ever meant as a surname.
 HARDLY_SURNAMES: Final = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
-_MASK = re.compile(
+_MASK = GuardedPattern(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
 )

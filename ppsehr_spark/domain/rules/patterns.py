@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ppsehr_spark.domain.first_characters import compile_starts
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import NormalisedText, normalise_pattern, normalise_term
 from ppsehr_spark.domain.rules.grammars import GrammarContext
@@ -43,7 +43,7 @@ class PatternRecogniser:
 
     category: str
     rule: str
-    regex: re.Pattern[str]
+    regex: GuardedPattern
     group: str | int
     confidence: float
     window: int
@@ -56,30 +56,15 @@ class PatternRecogniser:
     needs: tuple[str, ...]
     min_digits: int
     word: re.Pattern[str] | None
-    starts: re.Pattern[str] | None = None
 
     def find(self, text: NormalisedText) -> Iterator[Span]:
         """Every match that context and validator allow."""
         for first, last in self._regions(text):
-            for match in self._match_all(text.text, first, last):
+            for match in self.regex.find_all(text.text, first, last):
                 start, end = match.span(self.group)
                 confidence = self._rate(text.text, start, end)
                 if confidence > 0 and end > start:
                     yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
-
-    def _match_all(self, text: str, first: int, last: int) -> Iterator[re.Match[str]]:
-        """``regex.finditer``, with only those places tried at which ``starts`` finds that a match may begin."""
-        if self.starts is None:
-            return self.regex.finditer(text, first, last)
-        matches: list[re.Match[str]] = []
-        free_from, match_at = first, self.regex.match
-        for start in self.starts.finditer(text, first, last):
-            at = start.start()
-            match = match_at(text, at, last) if at >= free_from else None
-            if match:
-                free_from = match.end()
-                matches.append(match)
-        return iter(matches)
 
     def _regions(self, text: NormalisedText) -> Iterator[tuple[int, int]]:
         """Where a match can stand: around numbers of ``min_digits`` where the pattern asks for one."""
@@ -179,7 +164,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         raise ConfigurationError("CATEGORY_PATTERN", hint=f"regex: {error}", **where) from None
     confidence = float(raw["confidence"])
     return PatternRecogniser(
-        category=category, rule=f"{category}.{raw['id']}", regex=regex,
+        category=category, rule=f"{category}.{raw['id']}", regex=GuardedPattern(regex),
         group="span" if "span" in regex.groupindex else 0, confidence=confidence, window=int(raw.get("window", 12)),
         context=_compile_words(raw.get("context")), not_context=_compile_words(raw.get("not_context")),
         context_confidence=float(raw.get("context_confidence", confidence)),
@@ -188,7 +173,6 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         is_validator_required=bool(raw.get("is_validator_required", False)),
         needs=tuple(normalise_term(word) for word in raw.get("needs", ())), min_digits=int(raw.get("min_digits", 0)),
         word=re.compile(rf"[A-Za-z0-9_]{{{int(raw['min_word'])}}}") if "min_word" in raw else None,
-        starts=compile_starts(regex.pattern),
     )  # fmt: skip
 
 
