@@ -106,7 +106,7 @@ class TierRules:
         is_stale = (
             span.category in self._tiered and span.tier_rule and not span.tier_rule.startswith(_DECIDED_ELSEWHERE)
         )
-        return replace(span, tier=None, tier_rule="") if is_stale else span
+        return span.with_tier(None, "") if is_stale else span
 
     def _position(self, category: str) -> tuple[int, str]:
         order = list(self._rules)
@@ -127,8 +127,8 @@ class TierRules:
         known: dict[str, bool] = {}
         for rule in self._rules.get(span.category, ()):
             if _matches(rule, scene=scene, span=span, known=known):
-                return replace(span, tier=rule.tier, tier_rule=rule.id)
-        return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.unsure")
+                return span.with_tier(rule.tier, rule.id)
+        return span.with_tier(_HIGHEST, f"{span.category}.{_HIGHEST}.unsure")
 
 
 def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]) -> bool:

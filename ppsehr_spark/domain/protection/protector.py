@@ -138,7 +138,7 @@ def _assemble(text: str, regions: Sequence[Region], pieces: Sequence[str]) -> Pr
         between = text[read_to : region.span.start]
         start = written + len(between)
         parts += (between, piece)
-        spans.append(replace(region.span, start=start, end=start + len(piece)))
+        spans.append(region.span.moved(start, start + len(piece)))
         read_to, written = region.span.end, start + len(piece)
     parts.append(text[read_to:])
     n_changed = sum(region.operation.operator != "keep" for region in regions)

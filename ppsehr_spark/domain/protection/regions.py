@@ -6,7 +6,7 @@ Knows: overlaps between spans, direct identifiers. Must not know: how an operati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ppsehr_spark.domain.notes import Span
 from ppsehr_spark.domain.protection.policy import Operation, Policy, choose_operation
@@ -77,7 +77,7 @@ def _build_region(text: str, group: Sequence[Span], policy: Policy, categories: 
     priority = category_priority(categories)
     best = max(group, key=lambda s: (priority.get(s.category, 0), s.confidence))
     is_hidden = any(operation.operator == "redact" for operation in operations)
-    merged = replace(best, start=min(s.start for s in group), end=max(s.end for s in group))
+    merged = best.moved(min(s.start for s in group), max(s.end for s in group))
     return Region(merged, Operation("redact" if is_hidden else "placeholder"), guarded)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
@@ -193,5 +193,5 @@ def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Sp
         at = bisect_right(starts, span.start)
         before_ends = at == 0 or kept[at - 1].end <= span.start
         if before_ends and (at == len(kept) or span.end <= kept[at].start):
-            free.append(replace(span))
+            free.append(span)
     return tuple(sorted((*kept, *free), key=lambda s: s.start))

@@ -116,8 +116,8 @@ class BareNames:
             return True
         model, first, second = self.reader.model, text[at], text[at + 1]
         pair = text[at : at + 2]
-        cost = model.words.get
-        is_word = cost(pair, _RARE) <= _WORD or cost(text[at : at + 3], _RARE) <= _WORD
+        words = model.words
+        is_word = words.get(pair, _RARE) <= _WORD or words.get(text[at : at + 3], _RARE) <= _WORD
         if first not in self._likely or is_word:
             return False
         if pair in self._beginnings or (first in _NICK_HEADS and second in model.single):
@@ -144,12 +144,12 @@ class BareNames:
         """False where words of one character each beat a name of two or three by ``least``, less what may follow."""
         if text[at + 2 : at + 3] in _MAY_CLOSE or text[at + 3 : at + 4] in _MAY_CLOSE:
             least -= _MOST_ACTS
-        model, single = self.reader.model, self.reader.model.single_cost
-        words = single(text[at]) + single(text[at + 1]) - least
+        model = self.reader.model
+        words = model.single_cost(text[at]) + model.single_cost(text[at + 1]) - least
         if words > model.name_cost(text, at, at + 2):
             return True
         third = text[at + 2 : at + 3]
-        return third != "" and words + single(third) > model.name_cost(text, at, at + 3)
+        return third != "" and words + model.single_cost(third) > model.name_cost(text, at, at + 3)
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""

@@ -119,6 +119,7 @@ class NameReader:
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
+        self._title_ends = frozenset(title[-1] for title in self._titles)
         self.foreign = ForeignNames(context)
         self._sounds = self.foreign.characters | {c[0] for c in self.foreign.components}
         self.firsts = self.model.heads | self._sounds | _NICK
@@ -264,8 +265,8 @@ class NameReader:
         """True when an ordinary word of two characters, or a very common one of one, begins at ``end``."""
         if text[end] in _PARTICLES:
             return False
-        cost = self.model.words.get
-        return cost(text[end : end + 2], 99.0) <= _EDGE_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
+        words = self.model.words
+        return words.get(text[end : end + 2], 99.0) <= _EDGE_WORD or words.get(text[end], 99.0) <= _COMMON_CHARACTER
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
@@ -356,16 +357,21 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        endings = (text[at:end], text[at + 1 : end], text[at + 2 : end])
-        is_title = any(ending in self._titles and ending != "太" for ending in endings)
-        is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        is_across = text[end - 1] in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
+        last = text[end - 1]
+        is_title = last in self._title_ends and self._ends_in_title(text, at, end)
+        is_pair = last == "之" and _PAIR_AT_END.match(text, end - 1) is not None
+        is_across = last in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
         odds -= _NOT_THE_END * (is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
-        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
+        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and last in VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and VERB_OF_TWO.match(text, end - 1) is not None)
         return NameReading(at, end, odds, is_bounded, form)
+
+    def _ends_in_title(self, text: str, at: int, end: int) -> bool:
+        """True when all of ``text[at:end]``, or all but its first one or two characters, is a title."""
+        endings = (text[at:end], text[at + 1 : end], text[at + 2 : end])
+        return any(ending in self._titles and ending != "太" for ending in endings)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:
         width = self.surname_length(text, at)

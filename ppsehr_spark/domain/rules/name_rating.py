@@ -231,9 +231,8 @@ class NameRater:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
-        cost = model.words.get
-        pair = text[at : at + 2]
-        is_word = cost(pair, 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        words, pair = model.words, text[at : at + 2]
+        is_word = words.get(pair, 99.0) <= _LESS_COMMON or words.get(text[at : at + 3], 99.0) <= _LESS_COMMON
         if not is_word or pair in model.name_words:
             return False
         for end in range(at + 2, min(at + 7, len(text) + 1)):
