@@ -157,6 +157,11 @@ def fold_characters(text: str, *, is_upper: bool = False) -> str:
     return _replace(folded, set(_SMALL.findall(folded)), _UPPER) if is_upper else folded
 
 
+def has_invisible(text: str) -> bool:
+    """True where ``drop_invisible`` would change ``text``."""
+    return _INVISIBLE.search("".join(_find_marked(text))) is not None
+
+
 def drop_invisible(text: str) -> str:
     """``text`` without what a reader cannot see."""
     return _INVISIBLE.sub("", text)

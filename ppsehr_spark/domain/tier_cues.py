@@ -15,7 +15,7 @@ from functools import cached_property
 
 from ppsehr_spark.domain.first_characters import GuardedPattern, compile_guard
 from ppsehr_spark.domain.notes import Note, Span
-from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, normalise_pattern
+from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, has_invisible, normalise_pattern
 
 #: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else;
 #: ``around``: the sentence with ``SPAN_MARK`` in the place of the span, so that a pattern can name both sides.
@@ -109,14 +109,15 @@ class Scene:
 
     note: Note
     text: str
+    borders: Borders
     sentence_ends: list[int]
-    clause_ends: list[int]
     section_starts: list[int]
     has_invisible: bool = False
     decided: dict[int, Counter[str]] = field(default_factory=dict)
     note_cues: dict[tuple[str, int], bool] = field(default_factory=dict)
     last_place: tuple[int, int, bool] = (-1, -1, False)
     last_bounds: tuple[int, int] = (0, 0)
+    clause_ends: list[int] | None = None
 
     @classmethod
     def of(cls, note: Note, *, borders: Borders) -> Scene:
@@ -124,12 +125,17 @@ class Scene:
         text = fold(note.text)
         size = len(text)
         ends = [m.start() for m in borders.sentence_end.find_all(text, 0, size) if m["hit"] is not None]
-        clauses = sorted({*ends, *[m.start() for m in borders.clause_end.find_all(text, 0, size)]})
         # A line break before the text lets one pattern find the first entry as well as the others.
         entry = borders.patient_start
         starts = [m.start() for m in entry.find_all(f"\n{text}", 0, size + 1)] if entry else []
-        has_invisible = len(drop_invisible(text)) != len(text)
-        return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
+        return cls(note, text, borders, ends, starts[1:] if len(starts) > 1 else [], has_invisible(note.text))
+
+    def _find_clause_ends(self) -> list[int]:
+        """Where clauses end; looked for when a cue asks first, which it hardly does."""
+        if self.clause_ends is None:
+            found = self.borders.clause_end.find_all(self.text, 0, len(self.text))
+            self.clause_ends = sorted({*self.sentence_ends, *[m.start() for m in found]})
+        return self.clause_ends
 
     def remember(self, spans: Iterable[Span]) -> None:
         """Keep which rules decided the spans, per section."""
@@ -156,7 +162,7 @@ class Scene:
         """Nearest borders around the span, at most ``within`` characters away on each side; the end is included."""
         place = (span.start, span.end, is_clause)
         if self.last_place != place:
-            ends = self.clause_ends if is_clause else self.sentence_ends
+            ends = self._find_clause_ends() if is_clause else self.sentence_ends
             left, right = bisect_left(ends, span.start), bisect_right(ends, span.end - 1)
             start = ends[left - 1] + 1 if left else 0
             end = ends[right] + 1 if right < len(ends) else len(self.text)

@@ -68,6 +68,7 @@ class TierRules:
         cues = _read_cues(raw, files=files)
         self._rules = _read_rules(raw.get("rule", []), cues=cues)
         self._tiered = tiered | set(self._rules)
+        self._order = {category: at for at, category in enumerate(self._rules)}
         self._asked = {category: _asked_rules(category, self._rules.get(category, ())) for category in self._tiered}
         self._borders = _read_borders(raw.get("text", {}))
 
@@ -109,8 +110,7 @@ class TierRules:
         return span.with_tier(None, "") if is_stale else span
 
     def _position(self, category: str) -> tuple[int, str]:
-        order = list(self._rules)
-        return (order.index(category) if category in order else len(order), category)
+        return self._order.get(category, len(self._order)), category
 
     def _is_asked_again(self, category: str, spans: Sequence[Span]) -> bool:
         """Whether a rule of the category asks for a decision of the same category that was now made."""
