@@ -97,7 +97,8 @@ class PatternSet:
 
     def find(self, text: NormalisedText, note: Note) -> list[Span]:
         """The matches of all patterns, pattern by pattern."""
-        n_digits, regions = text.longest_number, dict[int, list[tuple[int, int]]]()
+        n_digits = text.longest_number
+        regions: dict[int, list[tuple[int, int]]] = {}
         found: list[Span] = []
         for at in self._find_admitted(text, n_digits):
             pattern = self._patterns[at]
