@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from ppsehr_spark.domain.first_characters import GuardedPattern, compile_guard
 from ppsehr_spark.domain.notes import Note, Span
@@ -62,6 +61,7 @@ class Cue:
         rules: holds when another span of the note was decided by a rule whose id starts with one of these.
         any_of: other cues; holds when one of them does.
         all_of, none_of: other cues; holds when every one of ``all_of`` and not one of ``none_of`` does.
+        is_near: see ``is_near``; told once, for it is asked for every span.
     """
 
     name: str
@@ -78,13 +78,14 @@ class Cue:
     any_of: tuple[Cue, ...] = ()
     all_of: tuple[Cue, ...] = ()
     none_of: tuple[Cue, ...] = ()
+    is_near: bool = False
 
-    @cached_property
-    def is_near(self) -> bool:
-        """Only the text around the span counts: the frequent case, decided first."""
-        others = (*self.any_of, *self.all_of, *self.none_of)
-        is_wider = self.where == "note" or self.has_age or bool(self.sex or self.note_types or self.rules or others)
-        return self.search is not None and not is_wider
+
+def is_near(cue: Cue) -> bool:
+    """True when only the text around the span counts: the frequent case, decided first."""
+    others = (*cue.any_of, *cue.all_of, *cue.none_of)
+    is_wider = cue.where == "note" or cue.has_age or bool(cue.sex or cue.note_types or cue.rules or others)
+    return cue.search is not None and not is_wider
 
 
 @dataclass(frozen=True)

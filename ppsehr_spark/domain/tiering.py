@@ -16,7 +16,7 @@ from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import normalise_pattern
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
-from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds
+from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds, is_near
 from ppsehr_spark.errors import ConfigurationError
 
 _FILE = "tiers.toml"
@@ -209,7 +209,8 @@ def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
             for field in ("any_of", "all_of", "none_of")
         )
         cue = _read_cue(name, entry, lists=lists, files=files)
-        cues[name] = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
+        whole = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
+        cues[name] = replace(whole, is_near=is_near(whole))
     return cues
 
 
