@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final, final
+from typing import Final
 
 from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_followers import ACT_AFTER_DOTTED, FOLLOW, VERB_OF_TWO
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
+from ppsehr_spark.domain.rules.name_found import NameReading as NameReading
 from ppsehr_spark.domain.rules.name_model import HOPELESS, WINDOW, NameModel, hanzi_end, hanzi_start
 from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 
@@ -85,24 +86,6 @@ _NICK_COST: Final = 1.0
 _GIVEN_COST: Final = 5.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙侄甥媳婿]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
-
-
-@final
-class NameReading:
-    """A name ``[start, end)`` in normalised text; no dataclass, for a note has dozens and those take ten times as long.
-
-    Attributes:
-        odds: natural log-odds of its own form and edges against ordinary words, before any context.
-        is_bounded: a right reading ends at a sure edge; a left reading begins at one.
-        form: ``han``, ``lone``, ``masked``, ``dotted``, ``spaced``, ``latin``, ``foreign`` or ``unknown``.
-    """
-
-    def __init__(self, start: int, end: int, odds: float, is_bounded: bool, form: str) -> None:
-        self.start: Final = start
-        self.end: Final = end
-        self.odds: Final = odds
-        self.is_bounded: Final = is_bounded
-        self.form: Final = form
 
 
 class NameReader:
