@@ -1,4 +1,4 @@
-"""Compile the recognisers with mypyc into ``.cache/compiled``; without a C compiler they stay Python, and slower.
+"""Compile what every note passes with mypyc into ``.cache/compiled``; without a C compiler it stays Python, and slower.
 
     python scripts/compile_rules.py            # set-up calls it; ends at once when the build is there
     python scripts/compile_rules.py --required # exit code 3 where nothing can be compiled
@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if folder is None or (folder / build_name()).is_dir():
         return int(ExitCode.OK)
     if not has_compiler():
-        print("setup: no C compiler or no Python headers: the recognisers run as Python", file=sys.stderr)
+        print("setup: no C compiler or no Python headers: recognisers and protection run as Python", file=sys.stderr)
         return int(ExitCode.CONFIGURATION if options.required else ExitCode.OK)
-    print("setup: compiling the recognisers (a minute)", file=sys.stderr, flush=True)
+    print("setup: compiling recognisers and protection (a minute)", file=sys.stderr, flush=True)
     compile_into(folder)
     _forget_old(folder)
     return int(ExitCode.OK)

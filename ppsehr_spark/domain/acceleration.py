@@ -1,4 +1,4 @@
-"""The recognisers as machine code, where this machine has compiled them; else the same modules as Python.
+"""Recognisers, tiers and protection as machine code where this machine has compiled them; else the same as Python.
 
 Knows: which modules are compiled, and under which name a build of exactly these sources is kept. Must not know: what
 a module does, how it is compiled (``scripts/compile_rules.py``). Reference: mypyc, which turns typed Python into an
@@ -25,14 +25,16 @@ MODULES_FOLDER, SHARED_FOLDER = "modules", "shared"
 _ROOM = Path(__file__).resolve().parent
 #: ``grammars`` holds protocols that are asked at run time, which mypyc cannot compile.
 _NOT_COMPILED = ("__init__.py", "grammars.py")
+_PACKAGES = ("rules", "protection")
 #: Spans, notes and segments travel between processes; a compiled frozen dataclass cannot be unpickled.
-_BESIDE_RULES = ("first_characters", "offsets", "sentences", "tier_cues", "tiering")
+_BESIDE = ("first_characters", "offsets", "sentences", "tier_cues", "tiering")
 
 
 def list_sources() -> list[Path]:
     """Files that are compiled, sorted."""
-    rules = (path for path in (_ROOM / "rules").glob("*.py") if path.name not in _NOT_COMPILED)
-    return sorted([*rules, *(_ROOM / f"{name}.py" for name in _BESIDE_RULES)])
+    inside = (path for package in _PACKAGES for path in (_ROOM / package).glob("*.py"))
+    compiled = (path for path in inside if path.name not in _NOT_COMPILED)
+    return sorted([*compiled, *(_ROOM / f"{name}.py" for name in _BESIDE)])
 
 
 @lru_cache(maxsize=1)
@@ -54,7 +56,7 @@ def build_name() -> str:
 
 
 def is_compiled() -> bool:
-    """True when this process runs the recognisers as machine code."""
+    """True when this process runs recognisers, tiers and protection as machine code."""
     return _find_build() is not None
 
 
@@ -62,7 +64,7 @@ def find_modules(package: str, beside: Sequence[str]) -> list[str]:
     """Folders in which a package looks for its modules: the build's first, where there is one.
 
     Args:
-        package: ``rules`` or ``""``, for the package of this module.
+        package: ``rules``, ``protection`` or ``""``, for the package of this module.
         beside: its ``__path__`` so far.
     """
     build = _find_build()

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -36,7 +36,11 @@ _RINGED_RUN = re.compile(rf"(?:[{_RINGED}][ \-]?){{7,}}")
 _ODD = re.compile(rf"[{_INVISIBLE.pattern[1:-2]}{_RINGED}]")
 #: Up to so many different characters are folded one after the other; more (a traditional text) in one pass.
 _MOST_REPLACED = 16
+#: Terms of lists, of which there are thousands, are no longer: not worth the look for what has a twin.
+_SHORT = 24
 _RINGED_DIGITS = str.maketrans(_RINGED, "0123456789" * 3)
+_SMALL = re.compile("[a-z]")
+_UPPER = {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\ufe63\uff0d"
 _DOTS = "•・‧∙⋅･●"
 _STARS = "∗﹡✱⁎"
@@ -90,10 +94,10 @@ class NormalisedText:
 
 def normalise_text(text: str) -> NormalisedText:
     """Normalise ``text``; linear in its length, no character of the result stands for more than one original."""
-    marked = set(_marked_characters().findall(text))  # one scan for what most characters are not
+    marked = _find_marked(text)
     is_odd = _ODD.search("".join(marked)) is not None
     visible, positions = _drop_invisible(text) if is_odd and _INVISIBLE.search(text) else (text, None)
-    folded = _fold(visible, marked)
+    folded = fold_characters(visible)
     if _LETTER_BY_DIGIT.search(folded):
         folded = _LOOK_ALIKE.sub(_read_look_alikes, folded)
     if is_odd:
@@ -105,12 +109,23 @@ def normalise_text(text: str) -> NormalisedText:
     return NormalisedText(text, folded, positions, {}, numbers, longest)
 
 
-def _fold(text: str, marked: set[str]) -> str:
-    """``text`` folded; ``marked`` are its characters that may have a plain twin. No twin has a twin of its own."""
-    table = _fold_table()
-    if len(marked) > _MOST_REPLACED:
+@lru_cache(maxsize=1)  # the rules and the tiers of a note ask for the same text one after the other
+def _find_marked(text: str) -> frozenset[str]:
+    """The characters that may have a plain twin or are odd: one scan for what most characters are not."""
+    return frozenset(_marked_characters().findall(text))
+
+
+@lru_cache(maxsize=1)
+def _fold(text: str) -> str:
+    """``text`` folded; no twin has a twin of its own."""
+    return _replace(text, _find_marked(text), _fold_table())
+
+
+def _replace(text: str, characters: Collection[str], table: Mapping[int, str]) -> str:
+    """``text`` translated, where ``characters`` are all of its own that the table may hold."""
+    if len(characters) > _MOST_REPLACED:
         return text.translate(table)
-    for character in marked:
+    for character in characters:
         text = text.replace(character, table.get(ord(character), character))
     return text
 
@@ -128,7 +143,13 @@ def _read_look_alikes(run: re.Match[str]) -> str:
 
 def fold_characters(text: str, *, is_upper: bool = False) -> str:
     """Every character as its plain twin, Latin ones in upper case on demand; offsets stay those of ``text``."""
-    return text.translate(_upper_table() if is_upper else _fold_table())
+    folded = _fold(text) if len(text) > _SHORT else text.translate(_fold_table())
+    return _replace(folded, set(_SMALL.findall(folded)), _UPPER) if is_upper else folded
+
+
+def has_invisible(text: str) -> bool:
+    """True where ``drop_invisible`` would change ``text``."""
+    return _INVISIBLE.search("".join(_find_marked(text))) is not None
 
 
 def drop_invisible(text: str) -> str:
@@ -199,13 +220,6 @@ def _marked_characters() -> re.Pattern[str]:
     """What has a plain twin, is odd, or lies beyond the basic plane (too many to list one by one)."""
     plane = "".join(re.escape(chr(code)) for code in sorted(_fold_table()) if code < 0x10000)
     return re.compile(rf"[{plane}{_ODD.pattern[1:-1]}\U00010000-\U0010ffff]")
-
-
-@cache
-def _upper_table() -> dict[int, str]:
-    """The folding with the letters a-z in upper case."""
-    table = {code: plain.upper() if plain.isascii() else plain for code, plain in _fold_table().items()}
-    return table | {code: chr(code).upper() for code in range(ord("a"), ord("z") + 1)}
 
 
 def _fold_character(character: str) -> str:

@@ -218,7 +218,7 @@ def _extract_windows(text: str, settings: SegmentSettings) -> Iterator[_Window]:
 def _make_segment(note: Note, task: str, window: _Window, group: Iterable[Span], hmac_key: bytes) -> Segment:
     start, end = window
     text = note.text[start:end]
-    candidates = tuple(replace(s, start=s.start - start, end=s.end - start) for s in group)
+    candidates = tuple([s.moved(s.start - start, s.end - start) for s in group])
     key = segment_key(hmac_key, task=task, text=text, note_type=note.note_type, candidates=candidates)
     return Segment(key, task, text, note.note_type, candidates, start, end)
 
@@ -265,7 +265,7 @@ def _apply_verdict(span: Span, verdict: Verdict | None) -> Span | None:
 def _extracted(results: Iterable[SegmentResult], *, n_chars: int) -> list[Span]:
     """Extractions in note offsets, once each; what lies outside its segment is a defect of the caller and dropped."""
     placed = dict.fromkeys(
-        replace(span, start=span.start + result.start, end=span.end + result.start)
+        span.moved(span.start + result.start, span.end + result.start)
         for result in results
         for span in result.spans
         if 0 <= span.start < span.end <= result.end - result.start

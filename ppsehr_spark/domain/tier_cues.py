@@ -11,11 +11,10 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from ppsehr_spark.domain.first_characters import compile_guard
+from ppsehr_spark.domain.first_characters import GuardedPattern, compile_guard
 from ppsehr_spark.domain.notes import Note, Span
-from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, normalise_pattern
+from ppsehr_spark.domain.offsets import drop_invisible, fold_characters, has_invisible, normalise_pattern
 
 #: Where a cue may stand relative to the span. ``whole_span``: the span consists of its words and nothing else;
 #: ``around``: the sentence with ``SPAN_MARK`` in the place of the span, so that a pattern can name both sides.
@@ -62,11 +61,12 @@ class Cue:
         rules: holds when another span of the note was decided by a rule whose id starts with one of these.
         any_of: other cues; holds when one of them does.
         all_of, none_of: other cues; holds when every one of ``all_of`` and not one of ``none_of`` does.
+        is_near: see ``is_near``; told once, for it is asked for every span.
     """
 
     name: str
     where: str = "span"
-    search: re.Pattern[str] | None = None
+    search: GuardedPattern | None = None
     stop: re.Pattern[str] | None = None
     within: int = 80
     at_least: float | None = None
@@ -78,13 +78,14 @@ class Cue:
     any_of: tuple[Cue, ...] = ()
     all_of: tuple[Cue, ...] = ()
     none_of: tuple[Cue, ...] = ()
+    is_near: bool = False
 
-    @cached_property
-    def is_near(self) -> bool:
-        """Only the text around the span counts: the frequent case, decided first."""
-        others = (*self.any_of, *self.all_of, *self.none_of)
-        is_wider = self.where == "note" or self.has_age or bool(self.sex or self.note_types or self.rules or others)
-        return self.search is not None and not is_wider
+
+def is_near(cue: Cue) -> bool:
+    """True when only the text around the span counts: the frequent case, decided first."""
+    others = (*cue.any_of, *cue.all_of, *cue.none_of)
+    is_wider = cue.where == "note" or cue.has_age or bool(cue.sex or cue.note_types or cue.rules or others)
+    return cue.search is not None and not is_wider
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ class Borders:
     The opening holds the line break or sign before the entry.
     """
 
-    sentence_end: re.Pattern[str]
-    clause_end: re.Pattern[str]
-    patient_start: re.Pattern[str] | None = None
+    sentence_end: GuardedPattern
+    clause_end: GuardedPattern
+    patient_start: GuardedPattern | None = None
 
 
 @dataclass
@@ -109,25 +110,33 @@ class Scene:
 
     note: Note
     text: str
+    borders: Borders
     sentence_ends: list[int]
-    clause_ends: list[int]
     section_starts: list[int]
     has_invisible: bool = False
     decided: dict[int, Counter[str]] = field(default_factory=dict)
     note_cues: dict[tuple[str, int], bool] = field(default_factory=dict)
     last_place: tuple[int, int, bool] = (-1, -1, False)
     last_bounds: tuple[int, int] = (0, 0)
+    clause_ends: list[int] | None = None
 
     @classmethod
     def of(cls, note: Note, *, borders: Borders) -> Scene:
         """Fold the note and find its borders once."""
         text = fold(note.text)
-        ends = [m.start() for m in borders.sentence_end.finditer(text) if m["hit"] is not None]
-        clauses = sorted({*ends, *(m.start() for m in borders.clause_end.finditer(text))})
+        size = len(text)
+        ends = [m.start() for m in borders.sentence_end.find_all(text, 0, size) if m["hit"] is not None]
         # A line break before the text lets one pattern find the first entry as well as the others.
-        starts = [m.start() for m in borders.patient_start.finditer(f"\n{text}")] if borders.patient_start else []
-        has_invisible = len(drop_invisible(text)) != len(text)
-        return cls(note, text, ends, clauses, starts[1:] if len(starts) > 1 else [], has_invisible)
+        entry = borders.patient_start
+        starts = [m.start() for m in entry.find_all(f"\n{text}", 0, size + 1)] if entry else []
+        return cls(note, text, borders, ends, starts[1:] if len(starts) > 1 else [], has_invisible(note.text))
+
+    def _find_clause_ends(self) -> list[int]:
+        """Where clauses end; looked for when a cue asks first, which it hardly does."""
+        if self.clause_ends is None:
+            found = self.borders.clause_end.find_all(self.text, 0, len(self.text))
+            self.clause_ends = sorted({*self.sentence_ends, *[m.start() for m in found]})
+        return self.clause_ends
 
     def remember(self, spans: Iterable[Span]) -> None:
         """Keep which rules decided the spans, per section."""
@@ -154,7 +163,7 @@ class Scene:
         """Nearest borders around the span, at most ``within`` characters away on each side; the end is included."""
         place = (span.start, span.end, is_clause)
         if self.last_place != place:
-            ends = self.clause_ends if is_clause else self.sentence_ends
+            ends = self._find_clause_ends() if is_clause else self.sentence_ends
             left, right = bisect_left(ends, span.start), bisect_right(ends, span.end - 1)
             start = ends[left - 1] + 1 if left else 0
             end = ends[right] + 1 if right < len(ends) else len(self.text)
@@ -220,7 +229,9 @@ def _hits(cue: Cue, piece: str) -> list[re.Match[str]]:
     assert cue.search is not None
     if cue.search.search(piece) is None:
         return []
-    return [hit for hit in cue.search.finditer(piece) if hit["hit"] is not None and _is_number(hit, cue=cue)]
+    return [
+        hit for hit in cue.search.find_all(piece, 0, len(piece)) if hit["hit"] is not None and _is_number(hit, cue=cue)
+    ]
 
 
 def _is_any(cue: Cue, piece: str) -> bool:
@@ -238,7 +249,7 @@ def _is_free(stop: re.Pattern[str] | None, gap: str) -> bool:
 
 def _is_covered(cue: Cue, text: str) -> bool:
     assert cue.search is not None
-    rest = cue.search.sub("", text)
+    rest = cue.search.regex.sub("", text)
     return rest != text and not rest.strip(" 、,·-/")
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import normalise_pattern
 from ppsehr_spark.domain.taxonomy import ConfFiles, load_categories
-from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds
+from ppsehr_spark.domain.tier_cues import PLACES, Borders, Cue, Scene, compile_words, holds, is_near
 from ppsehr_spark.errors import ConfigurationError
 
 _FILE = "tiers.toml"
@@ -67,6 +68,7 @@ class TierRules:
         cues = _read_cues(raw, files=files)
         self._rules = _read_rules(raw.get("rule", []), cues=cues)
         self._tiered = tiered | set(self._rules)
+        self._order = {category: at for at, category in enumerate(self._rules)}
         self._asked = {category: _asked_rules(category, self._rules.get(category, ())) for category in self._tiered}
         self._borders = _read_borders(raw.get("text", {}))
 
@@ -105,11 +107,10 @@ class TierRules:
         is_stale = (
             span.category in self._tiered and span.tier_rule and not span.tier_rule.startswith(_DECIDED_ELSEWHERE)
         )
-        return replace(span, tier=None, tier_rule="") if is_stale else span
+        return span.with_tier(None, "") if is_stale else span
 
     def _position(self, category: str) -> tuple[int, str]:
-        order = list(self._rules)
-        return (order.index(category) if category in order else len(order), category)
+        return self._order.get(category, len(self._order)), category
 
     def _is_asked_again(self, category: str, spans: Sequence[Span]) -> bool:
         """Whether a rule of the category asks for a decision of the same category that was now made."""
@@ -126,8 +127,8 @@ class TierRules:
         known: dict[str, bool] = {}
         for rule in self._rules.get(span.category, ()):
             if _matches(rule, scene=scene, span=span, known=known):
-                return replace(span, tier=rule.tier, tier_rule=rule.id)
-        return replace(span, tier=_HIGHEST, tier_rule=f"{span.category}.{_HIGHEST}.unsure")
+                return span.with_tier(rule.tier, rule.id)
+        return span.with_tier(_HIGHEST, f"{span.category}.{_HIGHEST}.unsure")
 
 
 def _matches(rule: TierRule, *, scene: Scene, span: Span, known: dict[str, bool]) -> bool:
@@ -171,11 +172,11 @@ def _read_borders(entry: Mapping[str, Any]) -> Borders:
     try:
         starts = entry.get("patient_starts", ())
         return Borders(
-            sentence_end=compile_words(
-                entry.get("sentence_ends", ["。", "\n"]), masks=entry.get("sentence_ends_except", ())
+            sentence_end=GuardedPattern(
+                compile_words(entry.get("sentence_ends", ["。", "\n"]), masks=entry.get("sentence_ends_except", ()))
             ),
-            clause_end=compile_words(entry.get("clause_ends", [","])),
-            patient_start=re.compile("|".join(map(normalise_pattern, starts))) if starts else None,
+            clause_end=GuardedPattern(compile_words(entry.get("clause_ends", [","]))),
+            patient_start=GuardedPattern(re.compile("|".join(map(normalise_pattern, starts)))) if starts else None,
         )
     except re.error:
         raise _wrong("text.patient_starts", "a pattern is not a valid regular expression") from None
@@ -208,7 +209,8 @@ def _read_cues(raw: Mapping[str, Any], *, files: ConfFiles) -> dict[str, Cue]:
             for field in ("any_of", "all_of", "none_of")
         )
         cue = _read_cue(name, entry, lists=lists, files=files)
-        cues[name] = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
+        whole = replace(cue, any_of=any_of, all_of=all_of, none_of=none_of)
+        cues[name] = replace(whole, is_near=is_near(whole))
     return cues
 
 
@@ -234,7 +236,7 @@ def _read_cue(name: str, entry: Mapping[str, Any], *, lists: Mapping[str, Sequen
         return Cue(
             name=name,
             where=entry.get("where", "span"),
-            search=compile_words(words, patterns, exceptions) if words or patterns else None,
+            search=GuardedPattern(compile_words(words, patterns, exceptions)) if words or patterns else None,
             stop=compile_words(stops, stop_patterns, masks) if stops or stop_patterns else None,
             within=entry.get("within", 80),
             at_least=entry.get("at_least"),

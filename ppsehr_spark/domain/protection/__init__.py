@@ -3,6 +3,10 @@
 Knows: the public names of this package. Must not know: tables, files on disk, engines.
 """
 
+from ppsehr_spark.domain.acceleration import find_modules
+
+__path__ = find_modules("protection", __path__)
+
 from ppsehr_spark.domain.protection.policy import Operation, Policy, choose_operation, load_policies
 from ppsehr_spark.domain.protection.protector import Protected, Protector, compile_protector
 

@@ -13,8 +13,8 @@ from ppsehr_spark.domain.protection.draw import Draw
 from ppsehr_spark.domain.protection.fiction import FEMALE, MALE, NEUTRAL, PATRONYM, Fiction
 
 _PREFIXES = "小老阿大"
-_MASKED = "某Xx×*＊○〇△□_"
-_DOTS = "·•・‧∙⋅."
+_MASKED = frozenset("某Xx×*＊○〇△□_")
+_DOTS = frozenset("·•・‧∙⋅.")
 _MAX_PLAIN_CHARS = 3
 
 
@@ -45,7 +45,7 @@ def draw_name(value: str, *, fiction: Fiction, key: bytes, scope: tuple[str, ...
         return None
     if compact.isascii() and any(char.isalpha() for char in compact):
         return _draw_latin(value, fiction, Draw(key, "latin", compact.lower(), *scope))
-    if any(dot in compact[1:-1] for dot in _DOTS):
+    if not _DOTS.isdisjoint(compact[1:-1]):
         return _draw_dotted(compact, fiction, key, scope)
     return _respace(value, _draw_hanzi(split_name(compact, fiction), fiction, key, scope))
 
@@ -59,7 +59,7 @@ def split_name(compact: str, fiction: Fiction) -> NameParts:
         return NameParts(rest[0], rest[1], "", title)
     if rest[:2] in fiction.known_surnames and len(rest) <= _MAX_PLAIN_CHARS + 1:
         return NameParts("", rest[:2], rest[2:], title)
-    is_plain = len(rest) <= _MAX_PLAIN_CHARS or any(char in _MASKED for char in rest)
+    is_plain = len(rest) <= _MAX_PLAIN_CHARS or not _MASKED.isdisjoint(rest)
     has_surname = is_plain and (len(rest) != 2 or rest[0] in fiction.known_surnames or rest[1] in _MASKED)
     return NameParts("", rest[0], rest[1:], title) if has_surname else NameParts("", "", rest, title)
 
@@ -83,14 +83,14 @@ def _draw_hanzi(parts: NameParts, fiction: Fiction, key: bytes, scope: tuple[str
 
 
 def _draw_surname(surname: str, fiction: Fiction, key: bytes, scope: tuple[str, ...]) -> str:
-    if all(char in _MASKED for char in surname):
+    if _MASKED.issuperset(surname):
         return surname
     return Draw(key, "surname", surname, *scope).pick(fiction.surnames[len(surname)], avoid=surname)
 
 
 def _draw_given(given: str, fiction: Fiction, key: bytes, scope: tuple[str, ...]) -> str:
     draw = Draw(key, "given", given, *scope)
-    if len(given) > _MAX_PLAIN_CHARS and not any(char in _MASKED for char in given):
+    if len(given) > _MAX_PLAIN_CHARS and _MASKED.isdisjoint(given):
         return draw.pick(fiction.ethnic[_guess_ethnic_sex(given)], avoid=given)
     options = fiction.given[classify_sex(given, fiction)]
     return "".join(char if char in _MASKED else draw.pick(options, avoid=char) for char in given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final, final
 
 from ppsehr_spark.domain.protection.draw import Draw
 from ppsehr_spark.domain.protection.fiction import Fiction
@@ -28,9 +29,9 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 _SECOND_TRIMESTER_WEEK, _THIRD_TRIMESTER_WEEK = 14, 28
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Mention:
-    """What an operator works on.
+    """What an operator works on; no dataclass, for a note has many and those take longer to make.
 
     Attributes:
         value: the original characters of the span.
@@ -41,12 +42,15 @@ class Mention:
         attempt: 0, then higher when a draw collided with another identifier of the note.
     """
 
-    value: str
-    category: str
-    label: str
-    operation: Operation
-    patient_key: str
-    attempt: int = 0
+    def __init__(
+        self, value: str, *, category: str, label: str, operation: Operation, patient_key: str, attempt: int = 0
+    ) -> None:
+        self.value: Final = value
+        self.category: Final = category
+        self.label: Final = label
+        self.operation: Final = operation
+        self.patient_key: Final = patient_key
+        self.attempt: Final = attempt
 
 
 @dataclass(frozen=True, slots=True)

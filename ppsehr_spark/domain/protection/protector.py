@@ -7,7 +7,7 @@ an operator works. Text outside the spans is never touched.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from ppsehr_spark.domain.notes import Note, Span
@@ -99,10 +99,11 @@ def _render_clean(protector: Protector, text: str, regions: Sequence[Region], pa
             _rewrite(protector, text, region, patient_key, attempt, values)
             for region, attempt in zip(regions, attempts, strict=True)
         ]
-        protected = _assemble(text, regions, pieces)
-        colliding, n_residual = find_collisions(protected.text, protected.spans, regions=regions, values=values)
+        written, places = _assemble(text, regions, pieces)
+        colliding, n_residual = find_collisions(written, places, regions=regions, values=values)
         if not colliding:
-            return replace(protected, n_residual=n_residual)
+            n_changed = sum(region.operation.operator != "keep" for region in regions)
+            return Protected(written, n_changed, tuple(places), n_residual)
         for at in colliding:
             attempts[at] += 1
 
@@ -115,7 +116,7 @@ def _rewrite(
     operation = region.operation if attempt < _N_DRAWS else Operation("placeholder")
     category = protector.categories.get(region.span.category)
     mention = Mention(
-        value=text[region.span.start : region.span.end],
+        text[region.span.start : region.span.end],
         category=region.span.category,
         label=category.name if category else _UNKNOWN_LABEL,
         operation=operation,
@@ -130,7 +131,8 @@ def _neutral_mark(values: frozenset[str]) -> str:
     return next(chr(code) for code in count(_FIRST_NEUTRAL_MARK) if chr(code) not in used) * 2
 
 
-def _assemble(text: str, regions: Sequence[Region], pieces: Sequence[str]) -> Protected:
+def _assemble(text: str, regions: Sequence[Region], pieces: Sequence[str]) -> tuple[str, list[Span]]:
+    """The protected text and where each region lies in it."""
     parts: list[str] = []
     spans: list[Span] = []
     read_to = written = 0
@@ -138,8 +140,7 @@ def _assemble(text: str, regions: Sequence[Region], pieces: Sequence[str]) -> Pr
         between = text[read_to : region.span.start]
         start = written + len(between)
         parts += (between, piece)
-        spans.append(replace(region.span, start=start, end=start + len(piece)))
+        spans.append(region.span.moved(start, start + len(piece)))
         read_to, written = region.span.end, start + len(piece)
     parts.append(text[read_to:])
-    n_changed = sum(region.operation.operator != "keep" for region in regions)
-    return Protected("".join(parts), n_changed, tuple(spans))
+    return "".join(parts), spans

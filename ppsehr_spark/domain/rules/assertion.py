@@ -51,11 +51,16 @@ class AssertionGrammar:
 
     def _match_all(self, text: NormalisedText) -> Iterator[re.Match[str]]:
         """Matches that open near an anchor word (``_BEFORE``, ``_AFTER``), left to right, no overlaps."""
-        free_from = 0
+        free_from, plain, pairs = 0, text.text, self.vocabulary.pairs
         for first, last in _openings(text.hits.get(self.list_name, ())):
-            for opening in self.vocabulary.opening.finditer(text.text, first, last + 2):
+            for opening in self.vocabulary.opening.finditer(plain, first, last + 2):
                 at = opening.start()
-                match = self.vocabulary.mention.match(text.text, at) if free_from <= at <= last else None
+                if not free_from <= at <= last:
+                    continue
+                seconds = pairs.get(plain[at])
+                if seconds is not None and plain[at + 1 : at + 2] not in seconds:
+                    continue
+                match = self.vocabulary.mention.match(plain, at)
                 if match and match.end() > at:
                     free_from = match.end()
                     yield match

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ppsehr_spark.domain.first_characters import compile_guard
+from ppsehr_spark.domain.first_characters import read_pairs
 from ppsehr_spark.domain.offsets import normalise_pattern, normalise_term
 from ppsehr_spark.errors import ConfigurationError
 
@@ -53,12 +53,14 @@ class Vocabulary:
 
     Attributes:
         opening: finds positions where a mention may open.
+        pairs: character of such a position -> what may stand behind it (``None``: anything).
         mention: matches a mention; group ``mask``: it is none.
         conditions: what the note must show for a match of the group of this name (``needs_evidence...``).
         anchors: words near which mentions are looked for, normalised, in the usual letter cases.
     """
 
     opening: re.Pattern[str]
+    pairs: Mapping[str, frozenset[str] | None]
     mention: re.Pattern[str]
     conditions: Mapping[str, Condition]
     anchors: frozenset[str]
@@ -89,8 +91,11 @@ def compile_vocabulary(rows: Iterable[Sequence[str]], *, file: str) -> Vocabular
         anchors.update(needed if role in _ANCHORED else ())
     joined = {role: _join(sources) for role, sources in parts.items()}
     named = {f"needs_evidence_{i}" if i else "needs_evidence": kinds[kind] for i, kind in enumerate(sorted(kinds))}
+    openings = [joined[role] for role in _OPENING if joined[role] != _NOTHING]
+    pairs = read_pairs(openings) or {}
     return Vocabulary(
-        opening=re.compile(compile_guard(joined[role] for role in _OPENING if joined[role] != _NOTHING)),
+        opening=re.compile(f"[{''.join(map(re.escape, sorted(pairs)))}]" if pairs else ""),
+        pairs=pairs,
         mention=re.compile(_assemble(joined, named), re.IGNORECASE),
         conditions={name: _compile_condition(rows) for name, rows in named.items()},
         anchors=frozenset(form for anchor in anchors for form in _letter_cases(anchor)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ppsehr_spark.domain.notes import Note, Span, resolve_overlaps
@@ -40,6 +40,7 @@ class RuleEngine:
         index: all listed terms.
         tier_rules: tier assignment for tiered categories.
         tag_weights: of the categories in which a sequence tagger counts.
+        priority: category id -> rank where spans overlap.
     """
 
     knowledge_version: str
@@ -48,6 +49,7 @@ class RuleEngine:
     index: TermIndex
     tier_rules: TierRules
     tag_weights: dict[str, TagWeights] = field(default_factory=dict)
+    priority: dict[str, int] = field(default_factory=dict)
 
     def prepare(self, notes: Iterable[Note], tagger: Tagger | None) -> None:
         """Let the tagger read notes that will be proposed soon; changes no outcome."""
@@ -114,7 +116,7 @@ class RuleEngine:
         return category is not None and span.confidence >= category.accept_at
 
     def _resolve(self, spans: Iterable[Span]) -> tuple[Span, ...]:
-        return resolve_overlaps(spans, category_priority(self.categories))
+        return resolve_overlaps(spans, self.priority)
 
 
 def compile_rules(files: ConfFiles) -> RuleEngine:
@@ -136,7 +138,8 @@ def _compile(items: tuple[tuple[str, str], ...]) -> RuleEngine:
     digest = hashlib.sha256(repr((RULES_VERSION, items)).encode()).hexdigest()[:16]
     weights = {c.id: read_weights(c.tagger, file=f"categories/{c.id}.toml") for c in categories.values()}
     heard = {category: given for category, given in weights.items() if given}
-    return RuleEngine(digest, categories, recognisers, terms.build(), TierRules(files), heard)
+    priority = category_priority(categories)
+    return RuleEngine(digest, categories, recognisers, terms.build(), TierRules(files), heard, priority)
 
 
 def _compile_category(context: GrammarContext) -> tuple[Grammar, ...]:
@@ -193,5 +196,5 @@ def _add_where_free(kept: tuple[Span, ...], extra: tuple[Span, ...]) -> tuple[Sp
         at = bisect_right(starts, span.start)
         before_ends = at == 0 or kept[at - 1].end <= span.start
         if before_ends and (at == len(kept) or span.end <= kept[at].start):
-            free.append(replace(span))
+            free.append(span)
     return tuple(sorted((*kept, *free), key=lambda s: s.start))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
+
 #: Words after which a name may begin; what follows the last of them is the name.
-STOP = re.compile(
+STOP = GuardedPattern(
     r"(?<![\u4e00-\u9fff])(?:原为|原诊|原|即|又名|又称|现为|现名|曾用名|简称|以下简称)(?=[\u4e00-\u9fff]{3})|"
     r"[0-9一二三四五六七八九十半数两余多几]+\s?余?(?:年|月|日|天|周|小时|时|分钟|分|岁|次|床|号|个月|个|"
     r"例|余年|家)[余多]?(?:前|后|内|间|起)?|"

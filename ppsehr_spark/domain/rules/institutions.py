@@ -134,7 +134,7 @@ class Institutions:
         """End of the last stop word in ``[low, end)`` that is not part of a known place or brand."""
         cut = low
         joints = {pair.start("joint") for pair in FIELD_PAIR.finditer(text, low, end)}
-        for stop in STOP.finditer(text, low, end):
+        for stop in STOP.find_all(text, low, end):
             if stop.start() in joints:
                 continue
             is_inside = any(h.start <= stop.start() < h.end for h in shields)

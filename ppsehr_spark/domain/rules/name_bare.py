@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_left, weigh_mark, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
@@ -16,45 +17,58 @@ from ppsehr_spark.domain.rules.name_model import WINDOW, hanzi_end, hanzi_start,
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
 
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
-_CLAUSE = -5.0
-_INSIDE = -7.5
-_INSIDE_CAP = 0.8
+_CLAUSE: Final = -5.0
+_INSIDE: Final = -7.5
+_INSIDE_CAP: Final = 0.8
 #: What the characters of an unmarked name must be worth against words of one character, all edges being best.
-_LEAST_AT_CLAUSE, _LEAST_INSIDE, _MOST_ACTS = 4.0, 2.0, 4.5
-_NEVER, _SURELY, _ROUNDING = -99.0, 99.0, 1e-6
+_LEAST_AT_CLAUSE: Final = 4.0
+_LEAST_INSIDE: Final = 2.0
+_MOST_ACTS: Final = 4.5
+_NEVER: Final = -99.0
+_SURELY: Final = 99.0
+_ROUNDING: Final = 1e-6
 #: Below this a bare reading is not even a doubt.
-_LEAST_ODDS = -1.6
-_SPEAKER, _RARE_SPEAKER, _MID_SPEAKER = 4.0, 2.5, 2.0
-_CLEARLY_HAN = 6.0
-_WORD, _RARE = 12.0, 99.0
+_LEAST_ODDS: Final = -1.6
+_SPEAKER: Final = 4.0
+_RARE_SPEAKER: Final = 2.5
+_MID_SPEAKER: Final = 2.0
+_CLEARLY_HAN: Final = 6.0
+_WORD: Final = 12.0
+_RARE: Final = 99.0
 #: A speaker who speaks again within so many characters.
-_SPEAKS_AGAIN, _TALK = 3.0, 1000
-_SENTENCE_END = frozenset("。!?\n")
-_UNMARKED = 1.5
-_CLEAR_MARK, _SURE_MARK = 4.0, 5.0
-_PLACE = 4.0
+_SPEAKS_AGAIN: Final = 3.0
+_TALK: Final = 1000
+_SENTENCE_END: Final = frozenset("。!?\n")
+_UNMARKED: Final = 1.5
+_CLEAR_MARK: Final = 4.0
+_SURE_MARK: Final = 5.0
+_PLACE: Final = 4.0
 #: Ends of places, bodies and houses, which no unmarked name is taken to have.
-_PLACE_END = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟湖谷乡局")
+_PLACE_END: Final = frozenset("会苑岛居宫办庄村区县镇街寺庙站馆店厂队社局帝堂阁殿港湾洲州征氏堡营屯沟湖谷乡局")
 #: After these a bare word is a brand or a term, hardly a person.
-_BRAND_EDGE = frozenset("'()+-=~[0123456789《")
-_NICK_HEADS = frozenset("小老阿")
+_BRAND_EDGE: Final = frozenset("'()+-=~[0123456789《")
+_NICK_HEADS: Final = frozenset("小老阿")
 #: Before a bare name stand neither the dot of a longer name nor the mark of a title.
-_NOT_BEFORE = frozenset("·《")
-_MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS | {":"}
+_NOT_BEFORE: Final = frozenset("·《")
+_MAY_CLOSE: Final = FIRST_OF_MARKS | FIRST_OF_ACTS | {":"}
 #: Surname characters with which a clause far more often begins a word or a sentence.
-_NO_HEADS = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
+_NO_HEADS: Final = frozenset("和由同与向应全常都但相因将从及且况后为无能查计其可有各该在不当经如若时行")
 #: Words of one character after which a person stands more often than elsewhere.
-_TOWARDS = frozenset("让找请叫喊跟和与给被由向对把替帮等问谢是")
-_TOWARDS_ODDS, _AFTER_WORD, _NO_WORD = 2.5, 1.0, -1.0
+_TOWARDS: Final = frozenset("让找请叫喊跟和与给被由向对把替帮等问谢是")
+_TOWARDS_ODDS: Final = 2.5
+_AFTER_WORD: Final = 1.0
+_NO_WORD: Final = -1.0
 #: How far to the left words may reach across the start of a name.
-_REACH_LEFT = 4
+_REACH_LEFT: Final = 4
 #: A common surname and two characters of given names that no word covers or crosses count by themselves from here on:
 #: at a clause start, and between words; twice as rare where no word begins after them.
-_WHOLE_AT_CLAUSE, _WHOLE_INSIDE, _WHOLE_UNBOUNDED = 3.0, 5.0, 8.0
+_WHOLE_AT_CLAUSE: Final = 3.0
+_WHOLE_INSIDE: Final = 5.0
+_WHOLE_UNBOUNDED: Final = 8.0
 #: What such a name is rated at the least.
-_WHOLE = 1.6
+_WHOLE: Final = 1.6
 #: More than any mark to the right of a name adds.
-_MOST_RIGHT = 12.0
+_MOST_RIGHT: Final = 12.0
 
 
 class BareNames:
@@ -102,8 +116,8 @@ class BareNames:
             return True
         model, first, second = self.reader.model, text[at], text[at + 1]
         pair = text[at : at + 2]
-        cost = model.words.get
-        is_word = cost(pair, _RARE) <= _WORD or cost(text[at : at + 3], _RARE) <= _WORD
+        words = model.words
+        is_word = words.get(pair, _RARE) <= _WORD or words.get(text[at : at + 3], _RARE) <= _WORD
         if first not in self._likely or is_word:
             return False
         if pair in self._beginnings or (first in _NICK_HEADS and second in model.single):
@@ -130,12 +144,12 @@ class BareNames:
         """False where words of one character each beat a name of two or three by ``least``, less what may follow."""
         if text[at + 2 : at + 3] in _MAY_CLOSE or text[at + 3 : at + 4] in _MAY_CLOSE:
             least -= _MOST_ACTS
-        model, single = self.reader.model, self.reader.model.single_cost
-        words = single(text[at]) + single(text[at + 1]) - least
+        model = self.reader.model
+        words = model.single_cost(text[at]) + model.single_cost(text[at + 1]) - least
         if words > model.name_cost(text, at, at + 2):
             return True
         third = text[at + 2 : at + 3]
-        return third != "" and words + single(third) > model.name_cost(text, at, at + 3)
+        return third != "" and words + model.single_cost(third) > model.name_cost(text, at, at + 3)
 
     def _is_marked(self, text: str, at: int) -> bool:
         """True when a sex, an age, a number, an act or a speaker's colon closes two or three characters at ``at``."""

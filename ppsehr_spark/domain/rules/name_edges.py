@@ -7,6 +7,10 @@ Must not know: what a name is made of. Reference: annotation guideline v1, row N
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Final
+
+from ppsehr_spark.domain.first_characters import GuardedPattern, read_pairs
 
 _SEX = re.compile(
     r"[ ]{0,2}[,、(/|·;][ ]?(?:性别:?)?[男女](?=[,、;。)/|· \n0-9]|性|$|孩|婴)|"
@@ -20,8 +24,9 @@ _SEX_AGE = re.compile(
 _AGE = re.compile(
     r"[ ]{0,2}[,、(/|][ ]?(?:年龄:?)?[0-9]{1,3}(?:岁|月龄|个月|天|[yY]\b)|[ ]{1,3}[0-9]{1,3}岁|现年[0-9]|,[0-9]{2}。"
 )
+#: The look ahead for a digit spares the walk through all that may stand before it.
 _REACH = re.compile(
-    r"[ ]{0,3}[,、(:/|]?[ ]?(?:的|留下?|预留)?"
+    r"(?=[^0-9Q]{0,23}[0-9Q])[ ]{0,3}[,、(:/|]?[ ]?(?:的|留下?|预留)?"
     r"(?:联系)?(?:电话|手机号?|微信|TEL|Tel|tel|QQ|手机)?(?:号码?)?[:为是]?[ ]{0,2}"
     r"(?:\+?86[ \-]?)?(?:1[3-9][0-9*][0-9* \-]{7,}|\(?0[0-9]{2,3}\)?[ \-]?[0-9]{7}|[0-9]{3}\*{4}|QQ|"
     r"(?:\+|00)[1-9][0-9]{0,2}[ \-]?[0-9(][0-9 ()\-]{5,})"
@@ -51,18 +56,18 @@ _KIN_AFTER = re.compile(
     r"祖父|祖母|"
     r"外婆|外公|奶奶|爷爷|长子|次子|长女|次女|[男女]友|老乡|工友)(?:关系)?[,)、]|[ ]?,系其"
 )
-_DID_CLEARLY = re.compile(
+_DID_CLEARLY = GuardedPattern(
     r"诉(?![讼求])|[代自主]诉|代[签办]|[代自]述|签[名字署]|在场|到场|[ ]?来电|[ ]?致电|主刀|[一二三]助|巡回|协助|"
     r"陪[同护诊伴检]|搀扶|查房|接诊|换药|代班|顶班|值[夜白]?班|"
     r"及其(?:丈夫|妻子|家属|父|母|儿|女|配偶)|的(?:家属|父亲|母亲|丈夫|妻子|儿子|女儿|爱人)|家属|同意|拒绝|否认|要求|表示"
 )
-_DID = re.compile(
+_DID = GuardedPattern(
     r"已(?:向|核对|签|告|与|知|到|离|于|将)|看过|查看|复核|汇报|补充|指出|认为|器械|接听|送[餐饭药来]|巡视|到达|到床旁|"
     r"赶到|询问|告知|解释|交代|执行|核对|意见|"
     r"主任|副主任|医[师生]|护士|教授|大夫|等[三四五0-9]?人|先生|女士|与患者|向患者|向家属|为患者|陈述|"
     r"推送|报告|接班|交班|术后查看|(?:的)?(?:微信|电话|手机|联系方式)"
 )
-_SPOKE = re.compile(
+_SPOKE = GuardedPattern(
     r"(?:[ ]?(?:也|还|则|均|都|曾|却|日前|近日|昨天|昨日|今天|笑着|[0-9]{1,2}日))?"
     r"(?:向(?:《?[\u4e00-\u9fff]{2,6}》?)?(?:记者)?)?"
     r"(?:表示|认为|说|称|介绍|指出|透露|告诉|强调|坦言|直言|宣布|证实|承认|感慨|笑言|谈到|写道|回忆|呼吁|提醒|宣称|"
@@ -114,12 +119,18 @@ _RIGHT = (
     (_COLUMN, 2.5, " "),
 )
 #: From here on what stands to the right speaks clearly for a name.
-CLEAR = 4.5
+CLEAR: Final = 4.5
 #: Quick to rule out: most places have none of these characters next.
-FIRST_OF_MARKS = frozenset(c for _, _, first in _RIGHT for c in first)
-_BY_FIRST = {c: tuple((p.match, w) for p, w, first in _RIGHT if c in first) for c in FIRST_OF_MARKS}
+FIRST_OF_MARKS: Final = frozenset(c for _, _, first in _RIGHT for c in first)
+_PAIRS_OF_MARKS = tuple(read_pairs([pattern.pattern]) for pattern, _, _ in _RIGHT)
+#: What some mark asks for as its second character; all others are alike.
+_SECOND_OF_MARKS = frozenset(
+    c for pairs in _PAIRS_OF_MARKS if pairs for seconds in pairs.values() for c in seconds or ()
+)
+#: First two characters (or one, where the second is none of those) -> the marks that may begin so, as they are met.
+_MARKS_BY_PAIR: dict[str, tuple[tuple[re.Pattern[str], float], ...]] = {}
 #: Acts and speech to the right of a name, as quick to rule out.
-FIRST_OF_ACTS = frozenset(
+FIRST_OF_ACTS: Final = frozenset(
     "诉代自主签在到来致一二三巡协陪搀查接换顶值及的家同拒否要表已看复汇补指认器送赶询告解交执核意副医护教大等先女与向为陈推报术微电手联"
     "也还则均都曾却日近昨今笑0123456789说称介透强坦直宣证承感谈写回呼提坚 "
 )
@@ -133,12 +144,26 @@ _MAY_MARK = re.compile(
 
 def weigh_mark(text: str, end: int) -> float:
     """Log-odds that a mark of persons at ``end`` (sex, age, number, kin, signature) adds to a name; 0 without one."""
-    marks = _BY_FIRST.get(text[end : end + 1])
-    if marks and _MAY_MARK.match(text, end):
-        for match, weight in marks:
-            if match(text, end):
-                return weight
+    first = text[end : end + 1]
+    if first not in FIRST_OF_MARKS or not _MAY_MARK.match(text, end):
+        return 0.0
+    second = text[end + 1 : end + 2]
+    pair = first + second if second in _SECOND_OF_MARKS else first
+    marks = _MARKS_BY_PAIR.get(pair)
+    if marks is None:
+        marks = _MARKS_BY_PAIR[pair] = tuple(_find_marks(first, second))
+    for pattern, weight in marks:
+        if pattern.match(text, end):
+            return weight
     return 0.0
+
+
+def _find_marks(first: str, second: str) -> Iterator[tuple[re.Pattern[str], float]]:
+    """The marks that may begin with these two characters, the surest first."""
+    for (pattern, weight, firsts), pairs in zip(_RIGHT, _PAIRS_OF_MARKS, strict=True):
+        seconds = pairs.get(first, frozenset()) if pairs else None
+        if first in firsts and (seconds is None or second in seconds):
+            yield pattern, weight
 
 
 def weigh_right(text: str, end: int) -> float:

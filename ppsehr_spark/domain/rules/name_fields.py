@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_called import is_speaker
 from ppsehr_spark.domain.rules.name_found import FoundName
@@ -25,7 +26,7 @@ _PERSON_FIELD = re.compile(
 #: Log-odds of a later name in a list.
 _LATER_IN_LIST = 1.0
 _NEXT = re.compile(r"[ ]{0,2}[、,/;][ ]{0,2}|[ ]?[和及与][ ]?|[ ]{1,3}")
-_KIN_IN_FIELD = re.compile(
+_KIN_IN_FIELD = GuardedPattern(
     r"(?:患者|其|病人)?(?:之|的)?(?:父亲?|母亲?|夫|妻子?|丈夫|儿子|女儿|"
     r"[儿子女](?=[\u4e00-\u9fff]{2,3}(?:[^\u4e00-\u9fff]|$))|[兄弟姐妹]|哥哥|姐姐|弟弟|妹妹)"
     r"(?=[\u4e00-\u9fff]{2})"

@@ -5,10 +5,10 @@ Knows: those words. Must not know: what a name is made of. Reference: annotation
 
 from __future__ import annotations
 
-import re
+from ppsehr_spark.domain.first_characters import GuardedPattern
 
 #: Words after which a name has ended.
-FOLLOW = re.compile(
+FOLLOW = GuardedPattern(
     r"(?:性别|男|女|年龄|职业|民族|婚姻|出生|籍贯|身份证|电话|手机|联系|地址|住址|主任|副主任|医师|医生|"
     r"大夫|护士|护师|主治|主管|教授|院长|老师|技师|药师|"
     r"先生|女士|同志|等|查房|签名|签字|签署|陪|护送|搀扶|代|诉|述|陈述|要求|表示|告知|说|称|认为|同意|签|"
@@ -23,11 +23,11 @@ FOLLOW = re.compile(
     r"留|转|答|辞|主持|去世|病故|当选|就任|出任|递|亮相|夺冠|率领|参演|公布|合作|联手|记得|扑出|上门|则|便)"
 )
 #: What a person does, of characters that transliterate as well.
-ACT_AFTER_DOTTED = re.compile(
+ACT_AFTER_DOTTED = GuardedPattern(
     r"代[述诉签办]|提供|陪[同护伴诊]|签[名字署]|主[诉动持刀]|自[述诉行]|与[\u4e00-\u9fff]|和[\u4e00-\u9fff]{2}"
 )
 #: Verbs and states of two characters whose first also ends given names (``曲云健在``).
-VERB_OF_TWO = re.compile(
+VERB_OF_TWO = GuardedPattern(
     r"体健|健在|健康|代[诉述签办为]|签[字名署]|陪[同护诊伴]|查房|会诊|表示|要求|拒绝|在[场家外院位]|到[场院达]|来[电院诊]|致电|"
     r"死于|死亡|去世|病故|患有|平时|平素|平日|同意|同住|同行|同来|同往|成年|成婚|正[在常]|明确|安[排装]|发[现热生病]|生[于前后]|"
     r"文化|学习|立即|进[行入食]|光顾|高[热烧]|强[调烈]|生活|清[醒楚晨]|常[年规住]|长[期大年]|永[远久]|东[侧边]|建[议档卡]"

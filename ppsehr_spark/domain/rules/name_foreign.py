@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Final
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
-LONGEST = 9
-_START_COST = 5.0
-_COMPONENT_COST = 4.5
-_UNSPELLED_COST, _CLOSED_FIELD = 14.0, 4.0
-_LEAST_COMPOSED = 4
+LONGEST: Final = 9
+_START_COST: Final = 5.0
+_COMPONENT_COST: Final = 4.5
+_UNSPELLED_COST: Final = 14.0
+_CLOSED_FIELD: Final = 4.0
+_LEAST_COMPOSED: Final = 4
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 _PART = rf"(?:(?![的了在和与及是说对为从被把向由])[{_HANZI}])"
 _DOTTED = re.compile(rf"{_PART}{{1,7}}(?:·{_PART}{{1,8}}){{1,4}}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.name_found import FoundName, rate
 from ppsehr_spark.domain.rules.name_parts import NameReader
 
 _WORD = r"(?!(?:Pt|Mrs?|Ms|Miss|Dr|Prof)\b)[A-ZÀ-Þ][A-Za-zÀ-ÿ'\-]{1,20}"
-_NAME = re.compile(
+_NAME = GuardedPattern(
     rf"(?<![A-Za-z0-9])(?:{_WORD}|[A-Z]\.)(?:(?:[ ·]|,[ ])(?:{_WORD}|[A-Z]\.)(?![A-Za-z0-9])){{0,3}}(?![A-Za-z0-9])"
 )
 _CUE_BEFORE = re.compile(
@@ -60,7 +61,7 @@ def find_latin(text: str, reader: NameReader) -> Iterator[FoundName]:
     """Latin names with a cue beside them; the words of a note in English are none."""
     if _CAPITALISED.search(text) is None:
         return
-    for match in _NAME.finditer(text):
+    for match in _NAME.find_all(text, 0, len(text)):
         start, end = match.span()
         words = re.split(r",?[ ·]", match.group())
         is_known = _is_romanised(words)

@@ -9,39 +9,40 @@ Reference: Sun et al. 1995 (Chinese name models); words and use from jieba's dic
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
+from typing import Final
 
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 
 #: Characters of a window to the right or to the left of a place; no name and no decision needs more.
-WINDOW = 9
-_UNKNOWN = 13.5
+WINDOW: Final = 9
+_UNKNOWN: Final = 13.5
 #: A name that costs more is none.
-HOPELESS = 40.0
-_ROUNDING = 1e-6
-_LONGEST_WORD = 4
+HOPELESS: Final = 40.0
+_ROUNDING: Final = 1e-6
+_LONGEST_WORD: Final = 4
 #: Characters of a name of one surname at the most.
-_USUAL = 3
-_TERM_COST = 11.0
+_USUAL: Final = 3
+_TERM_COST: Final = 11.0
 _HEAD_WORD_COST = {2: 10.0, 3: 11.0, 4: 12.0}
 _LENGTH_COST = {1: 1.8, 2: 0.2}
 #: A word that is often a name costs as much more when it is one.
-_WORD_AS_NAME = -0.5
-_LONE_COST = 2.6
-_DOUBLE_COST = 0.7
-_MARRIED_COST = 6.0
-_TRIPLE_COST = 18.0
-_DOUBTFUL = 4.0
+_WORD_AS_NAME: Final = -0.5
+_LONE_COST: Final = 2.6
+_DOUBLE_COST: Final = 0.7
+_MARRIED_COST: Final = 6.0
+_TRIPLE_COST: Final = 18.0
+_DOUBTFUL: Final = 4.0
 #: Surnames of Viet Nam, whose women bear 氏 between surname and given name (``阮氏梅``).
-_WITH_MIDDLE, _MIDDLE_COST = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢"), 8.0
-_CLAN_COST = 2.0
+_WITH_MIDDLE: Final = frozenset("阮黎陈范吴武裴邓胡杜黄潘丁梁刘林段高朱张郑陶何尹谢")
+_MIDDLE_COST: Final = 8.0
+_CLAN_COST: Final = 2.0
 #: Every listed character has a floor of three: a name uses it, but hardly so often.
-_FLOOR, _RARE_GIVEN = 2.5, 0.15
-_NEVER_GIVEN = 17.0
+_FLOOR: Final = 2.5
+_RARE_GIVEN: Final = 0.15
+_NEVER_GIVEN: Final = 17.0
 #: Function characters that begin a given name of two (``向东``, ``为民``, ``无双``), though they never end one.
-_MAY_LEAD = frozenset("为向从士治炎无则经日将见师护用不示科过都总")
-_HANZI_RUN = re.compile("[\u4e00-\u9fff\u3400-\u4dbf]*")
+_MAY_LEAD: Final = frozenset("为向从士治炎无则经日将见师护用不示科过都总")
 
 
 class NameModel:
@@ -95,29 +96,32 @@ class NameModel:
 
     def ordinary_from(self, text: str, at: int, stop: int) -> list[float]:
         """Cheapest segmentation of ``text[i:stop]`` for every ``i`` in ``at..stop``; index 0 is ``at``."""
-        get, stems, size = self.words.get, self._stems, stop - at
+        words, stems, size = self.words, self._stems, stop - at
         window, best = text[at:stop], [0.0] * (size + 1)
         after, after_2, after_3, after_4 = 0.0, math.inf, math.inf, math.inf
         for i in range(size - 1, -1, -1):
             pair = window[i : i + 2]
-            cost, word = get(window[i], _UNKNOWN) + after, get(pair)
+            cost, word = words.get(window[i], _UNKNOWN) + after, words.get(pair)
             if word is not None and word + after_2 < cost:
                 cost = word + after_2
             if pair in stems:
-                triple, four = get(window[i : i + 3], math.inf), get(window[i : i + _LONGEST_WORD], math.inf)
-                cost = min(cost, triple + after_3, four + after_4)
+                triple, four = words.get(window[i : i + 3]), words.get(window[i : i + _LONGEST_WORD])
+                if triple is not None and triple + after_3 < cost:
+                    cost = triple + after_3
+                if four is not None and four + after_4 < cost:
+                    cost = four + after_4
             best[i] = cost
             after, after_2, after_3, after_4 = cost, after, after_2, after_3
         return best
 
     def ordinary_to(self, text: str, start: int, end: int) -> list[float]:
         """Cheapest segmentation of ``text[start:i]`` for every ``i`` in ``start..end``; index 0 is ``start``."""
-        get, size = self.words.get, end - start
+        words, size = self.words, end - start
         window, best = text[start:end], [0.0] * (size + 1)
         for i in range(1, size + 1):
-            cost = get(window[i - 1], _UNKNOWN) + best[i - 1]
+            cost = words.get(window[i - 1], _UNKNOWN) + best[i - 1]
             for j in range(max(0, i - _LONGEST_WORD), i - 1):
-                word = get(window[j:i])
+                word = words.get(window[j:i])
                 if word is not None and word + best[j] < cost:
                     cost = word + best[j]
             best[i] = cost
@@ -168,11 +172,11 @@ class NameModel:
 
     def may_reach(self, text: str, at: int, costs: list[tuple[int, float]], least: float) -> bool:
         """False where even words of one or two characters, dearer than the best, leave all odds below ``least``."""
-        get, before, dear, reached = self.words.get, math.inf, 0.0, at
+        words, before, dear, reached = self.words, math.inf, 0.0, at
         for end, cost in costs:
             while reached < end:
-                pair = before + get(text[reached - 1 : reached + 1], math.inf)
-                before, dear = dear, min(dear + get(text[reached], _UNKNOWN), pair)
+                pair = before + words.get(text[reached - 1 : reached + 1], math.inf)
+                before, dear = dear, min(dear + words.get(text[reached], _UNKNOWN), pair)
                 reached += 1
             if dear - cost + _ROUNDING >= least:
                 return True
@@ -217,21 +221,26 @@ class NameModel:
 
 def hanzi_end(text: str, at: int, limit: int) -> int:
     """The end of the run of Chinese characters at ``at``, at most ``limit`` further on."""
-    match = _HANZI_RUN.match(text, at, at + limit)
-    return match.end() if match else at
+    end, last = at, min(at + limit, len(text))
+    while end < last and is_hanzi(text, end):
+        end += 1
+    return end
 
 
 def hanzi_start(text: str, end: int, limit: int) -> int:
     """The start of the run of Chinese characters that ends at ``end``, at most ``limit`` before."""
-    start = end
-    while start > 0 and end - start < limit and is_hanzi(text, start - 1):
+    start, first = end, max(0, end - limit)
+    while start > first and is_hanzi(text, start - 1):
         start -= 1
     return start
 
 
 def is_hanzi(text: str, at: int) -> bool:
     """True when a Chinese character stands at ``at``."""
-    return 0 <= at < len(text) and ("\u4e00" <= text[at] <= "\u9fff" or "\u3400" <= text[at] <= "\u4dbf")
+    if not 0 <= at < len(text):
+        return False
+    code = ord(text[at])
+    return 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF
 
 
 def _surname_cost(rank: int, kind: str) -> float:

@@ -9,86 +9,83 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from typing import Final
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_followers import ACT_AFTER_DOTTED, FOLLOW, VERB_OF_TWO
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
+from ppsehr_spark.domain.rules.name_found import NameReading as NameReading
 from ppsehr_spark.domain.rules.name_model import HOPELESS, WINDOW, NameModel, hanzi_end, hanzi_start
 from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 
 _HANZI = "\u4e00-\u9fff\u3400-\u4dbf"
 #: Characters that do not stand inside a given name in running text.
-NOT_GIVEN = frozenset(
+NOT_GIVEN: Final = frozenset(
     "哥嫂婶总便回却只还仍听问走跑坐站拿叫师的了在是因患者诊就及与或并曾被把让给到去从向往住后们个这那哪某说诉述称痛疼症病炎癌瘤肿胀咳喘吐泻查治疗药术服用"
     "部署局不无未否为他她它我你您需请予嘱示见呈伴经转拒签即且但则又再也都很较已将由对每此该院科室床号次日分"
     "岁副看妈爸女士妻父母姐爷奶叔姨舅姑员医护职务事电话址证件码男性别什么吗呢吧啊着过陪送接代氏"
 )
 #: Those of them that given names hold as well: 谢有福, 李向东, 王为民.
-_ALSO_GIVEN = frozenset("有向为")
+_ALSO_GIVEN: Final = frozenset("有向为")
 #: Surnames that are function words as well: alone or masked they need a clear left edge.
-FUNCTION_SURNAMES = frozenset("代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该")
+FUNCTION_SURNAMES: Final = frozenset(
+    "代要他于和向由同与时应成全常都那管关但相因将从及且况后为无能解查计其可平门有原各该"
+)
 #: Those of them that are hardly ever meant as a surname.
-HARDLY_SURNAMES = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
-_MASK = re.compile(
+HARDLY_SURNAMES: Final = frozenset("代要他和由同与应全都但相因将从及且况后为无能其可有原各该")
+_MASK = GuardedPattern(
     r"(?:某[某甲乙丙丁戊]?[一二三四]?(?![些种个项类段处日月年次位名人院科])|[*×○〇□_]{1,3}(?![0-9])|"
     r"(?:XX?|xx)(?![A-Za-z0-9光线片射染\-]))"
 )
 #: What a mask begins with, and the dot.
-_MARKS = frozenset("某*×○〇□_Xx·")
+_MARKS: Final = frozenset("某*×○〇□_Xx·")
 _TAIL_MASK = re.compile(r"[*×○〇□]{1,3}")
 _LATIN_FIELD = re.compile(r"[A-Z][A-Za-z'\-]{1,20}(?:[ ,·.]{1,2}[A-Z][A-Za-z'\-]{0,20}\.?){0,3}(?![A-Za-z0-9])")
 _SPACED = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?:[ ]{{1,4}}[{_HANZI}](?![{_HANZI}:]))?(?![{_HANZI}:])")
 _SPACED_TWO = re.compile(rf"[{_HANZI}][ ]{{1,4}}[{_HANZI}](?=[ ]{{2}}|[ ]*\n)")
 _RUN = re.compile(rf"[{_HANZI}]{{2,8}}(?![{_HANZI}·])")
-_BEFORE_DOTTED = frozenset("的和与对由请在是向")
+_BEFORE_DOTTED: Final = frozenset("的和与对由请在是向")
 _PEOPLE_KINDS = ("kin", "kin1", "role", "title", "label", "named")
 _STOP_KINDS = ("before", "kin", "kin1", "role", "title", "label", "agent", "vague_kin")
-_NO_LEFT_EDGE, _PREPOSITION = -2.0, 5.0
-_HARD_EDGE, _SOFT_EDGE, _WORD_EDGE, _NO_EDGE = 1.2, 0.6, -0.2, -1.2
+_NO_LEFT_EDGE: Final = -2.0
+_PREPOSITION: Final = 5.0
+_HARD_EDGE: Final = 1.2
+_SOFT_EDGE: Final = 0.6
+_WORD_EDGE: Final = -0.2
+_NO_EDGE: Final = -1.2
 #: These follow a name only when more follows them.
-_JOINS = frozenset("和与及向由对从于在因以为将")
-_EDGE_WORD = 12.0
+_JOINS: Final = frozenset("和与及向由对从于在因以为将")
+_EDGE_WORD: Final = 12.0
 #: Verbs that also end given names: in running text the shorter name is the likelier.
-VERB_TAILS = frozenset(
+VERB_TAILS: Final = frozenset(
     "行示予加讲交收开打报听写带来测量抽换骑留作死抱辞答驾背扶牵推拿取递借还买卖去到回出起找约请喊劝喂端倒洗擦穿脱戴吃喝跌摔撞"
     "碰砸踢追赶逃躲醒睡猜怕恨携搬抬挂拔剪缝刷扫烧煮切炒坐跪躺趴爬搂哄骂吵闹离退调降选聘免接替顶补帮助教管问求讨谢骗偷抢租售"
     "订签批准查审评判罚捐赠持获赢输负败演唱率夺赴晒均以皆乃亦凭乘怀"
 )
-_VERB_TAIL, _CUTS_A_VERB = 5.0, 3.0
-_LONGEST_DOTTED, _NEXT_NAME = 30, 2.0
+_VERB_TAIL: Final = 5.0
+_CUTS_A_VERB: Final = 3.0
+_LONGEST_DOTTED: Final = 30
+_NEXT_NAME: Final = 2.0
 #: These end a date or a time after a digit and begin no word there.
 _CLOCK = ("日", "时", "分")
-_COMMON_CHARACTER = 7.0
+_COMMON_CHARACTER: Final = 7.0
 #: What lies across the end of a reading whose last character is no part of the name: ``向东于2019年``, ``范蕴六段``.
 _ACROSS_END = re.compile(r"[于在自][0-9]|[初二三四五六七八九][段连次人名岁十]|第[0-9一二三四五]")
-_FIRST_ACROSS = frozenset("于在自初二三四五六七八九第")
+_FIRST_ACROSS: Final = frozenset("于在自初二三四五六七八九第")
 #: Particles that follow a verb, never a name.
-_PARTICLES, _AFTER_VERB = frozenset("了着得过"), 5.0
-_OPEN_FIELD, _TAIL_OF_WORD, _NOT_THE_END = 4.0, 4.0, 9.0
+_PARTICLES: Final = frozenset("了着得过")
+_AFTER_VERB: Final = 5.0
+_OPEN_FIELD: Final = 4.0
+_TAIL_OF_WORD: Final = 4.0
+_NOT_THE_END: Final = 9.0
 #: ``小王``, ``老李``: the whole is how the person is called.
-_NICK, _NICK_COST = frozenset("小老阿"), 1.0
+_NICK: Final = frozenset("小老阿")
+_NICK_COST: Final = 1.0
 #: What a given name without its surname costs beside kin.
-_GIVEN_COST = 5.0
+_GIVEN_COST: Final = 5.0
 _PAIR_AT_END = re.compile(r"之(?:[大小长次]?[子女父母夫妻婴孙侄甥媳婿]|家属)")
 _FORM_ODDS = {"masked": 6.0, "dotted": 8.0, "spaced": 3.5, "latin": 4.0, "unknown": -4.6}
-
-
-@dataclass(frozen=True, slots=True)
-class NameReading:
-    """A name ``[start, end)`` in normalised text.
-
-    Attributes:
-        odds: natural log-odds of its own form and edges against ordinary words, before any context.
-        is_bounded: a right reading ends at a sure edge; a left reading begins at one.
-        form: ``han``, ``lone``, ``masked``, ``dotted``, ``spaced``, ``latin``, ``foreign`` or ``unknown``.
-    """
-
-    start: int
-    end: int
-    odds: float
-    is_bounded: bool
-    form: str
 
 
 class NameReader:
@@ -105,6 +102,7 @@ class NameReader:
         self._people = {size: frozenset(s for s in people if len(s) == size) for size in range(2, 6)}
         self._acts = frozenset(r[0][:2] for r in rows if r[1] in ("verb", "speech") and len(r[0]) > 1)
         self._titles = frozenset(r[0] for r in rows if r[1] == "title")
+        self._title_ends = frozenset(title[-1] for title in self._titles)
         self.foreign = ForeignNames(context)
         self._sounds = self.foreign.characters | {c[0] for c in self.foreign.components}
         self.firsts = self.model.heads | self._sounds | _NICK
@@ -250,8 +248,8 @@ class NameReader:
         """True when an ordinary word of two characters, or a very common one of one, begins at ``end``."""
         if text[end] in _PARTICLES:
             return False
-        cost = self.model.words.get
-        return cost(text[end : end + 2], 99.0) <= _EDGE_WORD or cost(text[end], 99.0) <= _COMMON_CHARACTER
+        words = self.model.words
+        return words.get(text[end : end + 2], 99.0) <= _EDGE_WORD or words.get(text[end], 99.0) <= _COMMON_CHARACTER
 
     def is_stop_before(self, text: str, start: int, *, least: int = 1) -> bool:
         """True when a word (of ``least`` characters or more) after which a name may begin ends at ``start``."""
@@ -342,16 +340,21 @@ class NameReader:
         is_followed = not is_hard and self.is_followed(text, end)
         is_bounded = is_hard or is_followed or self._begins_word(text, end)
         odds += _HARD_EDGE if is_hard else _SOFT_EDGE if is_followed else _WORD_EDGE if is_bounded else _NO_EDGE
-        endings = (text[at:end], text[at + 1 : end], text[at + 2 : end])
-        is_title = any(ending in self._titles and ending != "太" for ending in endings)
-        is_pair = text[end - 1] == "之" and _PAIR_AT_END.match(text, end - 1) is not None
-        is_across = text[end - 1] in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
+        last = text[end - 1]
+        is_title = last in self._title_ends and self._ends_in_title(text, at, end)
+        is_pair = last == "之" and _PAIR_AT_END.match(text, end - 1) is not None
+        is_across = last in _FIRST_ACROSS and _ACROSS_END.match(text, end - 1) is not None
         odds -= _NOT_THE_END * (is_title or is_pair or is_across)
         odds -= _AFTER_VERB * (text[end : end + 1] in _PARTICLES and text[end : end + 2] not in self.model.words)
-        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and text[end - 1] in VERB_TAILS)
+        odds -= _VERB_TAIL * (end - at > 2 and not is_hard and last in VERB_TAILS)
         odds -= 2 * _NOT_THE_END * (text[end : end + 1] == "·")
         odds -= _CUTS_A_VERB * (end - at > 2 and not is_hard and VERB_OF_TWO.match(text, end - 1) is not None)
         return NameReading(at, end, odds, is_bounded, form)
+
+    def _ends_in_title(self, text: str, at: int, end: int) -> bool:
+        """True when all of ``text[at:end]``, or all but its first one or two characters, is a title."""
+        endings = (text[at:end], text[at + 1 : end], text[at + 2 : end])
+        return any(ending in self._titles and ending != "太" for ending in endings)
 
     def _read_masked(self, text: str, at: int) -> NameReading | None:
         width = self.surname_length(text, at)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ppsehr_spark.domain.offsets import Hit
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, is_clear_right, weigh_right
@@ -16,9 +17,9 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, VERB_TAILS, NameReader, NameReading
 
 #: What a name only heard after a preposition costs: clubs and places stand there as well.
-_ONLY_HEARD = 3.0
+_ONLY_HEARD: Final = 3.0
 #: Log-odds that a name stands there, before its own form is read.
-PRIOR = {
+PRIOR: Final = {
     "label:": 5.0,
     "label ": 3.0,
     "label": 1.8,
@@ -44,34 +45,41 @@ PRIOR = {
 }
 _TAKES_LONE = ("role", "after_label", "after_title", "named")
 #: Beside these a surname with two characters of given names is a person, though all three are words.
-_BESIDE_PERSON, _WHOLE, _FULL = frozenset(["kin", "kin1", "role", "after_title", "after_label"]), 1.8, 3
+_BESIDE_PERSON: Final = frozenset(["kin", "kin1", "role", "after_title", "after_label"])
+_WHOLE: Final = 1.8
+_FULL: Final = 3
 _TAKES_GIVEN = ("kin", "kin1", "named")
 #: What prolongs a cue (``审核者``, ``记录单``, ``麻醉史``) before it is a surname alone.
-_ENDS_CUE = frozenset("者单史员")
-_MOST_RIGHT = 4.5
+_ENDS_CUE: Final = frozenset("者单史员")
+_MOST_RIGHT: Final = 4.5
 #: A sex and an age behind the name of a patient say more, whatever word the name is (``患者连城,男,59岁``).
-_PATIENTS, _PATIENT_RIGHT = frozenset(["kin", "role"]), 8.5
+_PATIENTS: Final = frozenset(["kin", "role"])
+_PATIENT_RIGHT: Final = 8.5
 #: Odds of a reading, with its prior and all that its place adds, below these come to nothing.
-_LEAST_ODDS = -2.2
-_FAINT = -2.5
-_COMMON_WORD, _ANY_WORD, _LESS_COMMON = 9.0, 14.0, 12.0
-_MAY_CLOSE = FIRST_OF_MARKS | FIRST_OF_ACTS
+_LEAST_ODDS: Final = -2.2
+_FAINT: Final = -2.5
+_COMMON_WORD: Final = 9.0
+_ANY_WORD: Final = 14.0
+_LESS_COMMON: Final = 12.0
+_MAY_CLOSE: Final = FIRST_OF_MARKS | FIRST_OF_ACTS
 #: Surnames that are adverbs before a verb (``其母曾足月产``).
 _ADVERBS = FUNCTION_SURNAMES | frozenset("曾经")
-_ADVERB = 3.0
-_CLOSED_ROLE, _LAST_ON_LINE, _PREPOSITION = 1.0, 2.0, 3.0
+_ADVERB: Final = 3.0
+_CLOSED_ROLE: Final = 1.0
+_LAST_ON_LINE: Final = 2.0
+_PREPOSITION: Final = 3.0
 #: A surname alone before a colon: the cue and it are a field (``麻醉史：``).
-_A_FIELD = 4.0
+_A_FIELD: Final = 4.0
 #: Adverbs that do not lead to a person as prepositions do.
-_NO_PREPOSITIONS = frozenset("应全相都")
+_NO_PREPOSITIONS: Final = frozenset("应全相都")
 #: What may stand between a word for a person and the name.
 _BRIDGE = re.compile(
     r"(?P<named>的?(?:姓名|名字|名)?(?:叫做?|名叫|名为)|名(?=[\u4e00-\u9fff\"“]))?(?P<equal>[为是])?"
     r"[ ]{0,2}(?P<quoted>[\"'“‘「『(])?"
 )
 #: What may follow the first character of a name besides another one: masks, the dot, a blank.
-_AFTER_FIRST = frozenset("*×○〇□_Xx· ")
-FIRST_OF_BRIDGE = frozenset("的姓名叫为是 \"'“‘「『(")
+_AFTER_FIRST: Final = frozenset("*×○〇□_Xx· ")
+FIRST_OF_BRIDGE: Final = frozenset("的姓名叫为是 \"'“‘「『(")
 _BRIDGES = {"named": 2.0, "quoted": 0.5, "equal": -0.5}
 
 
@@ -223,9 +231,8 @@ class NameRater:
     def _begins_a_word(self, text: str, at: int) -> bool:
         """True when an ordinary word stands at ``at`` and nothing after it speaks for a name."""
         model = self.reader.model
-        cost = model.words.get
-        pair = text[at : at + 2]
-        is_word = cost(pair, 99.0) <= _LESS_COMMON or cost(text[at : at + 3], 99.0) <= _LESS_COMMON
+        words, pair = model.words, text[at : at + 2]
+        is_word = words.get(pair, 99.0) <= _LESS_COMMON or words.get(text[at : at + 3], 99.0) <= _LESS_COMMON
         if not is_word or pair in model.name_words:
             return False
         for end in range(at + 2, min(at + 7, len(text) + 1)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from ppsehr_spark.domain.offsets import Hit
 from ppsehr_spark.domain.rules.name_found import FoundName
@@ -15,7 +16,7 @@ from ppsehr_spark.domain.rules.name_model import is_hanzi
 from ppsehr_spark.domain.rules.name_parts import NOT_GIVEN, NameReader
 
 #: After these the grammar of notes puts signs and acts, not names.
-_NO_CUES = frozenset(
+_NO_CUES: Final = frozenset(
     ["患者", "病人", "患儿", "产妇", "孕妇", "家属", "家长", "新生儿", "婴儿", "女婴", "男婴", "胎儿", "受术者", "供者"]
 )
 #: What a person of a clause says or does, and who is theirs, with the start of the clause two characters before.
@@ -28,14 +29,17 @@ _AFTER = re.compile(
 )
 #: ``阿桃``, ``老常``, ``小七`` at the start of a clause, and a character said twice (``浩浩``).
 _STARTS = '[\n。,;:!?"“、( @]'
-_SIZE = 2
+_SIZE: Final = 2
 #: Characters that are words so often, and names so dear, that the two are hardly a person.
-_COMMON, _DEAR, _COMMON_WORD = 6.0, 15.5, 12.0
-_FROM = frozenset("从在到往住于")
-_MOST = 40
-_PROVEN, _ELSEWHERE = 0.86, 0.8
+_COMMON: Final = 6.0
+_DEAR: Final = 15.5
+_COMMON_WORD: Final = 12.0
+_FROM: Final = frozenset("从在到往住于")
+_MOST: Final = 40
+_PROVEN: Final = 0.86
+_ELSEWHERE: Final = 0.8
 #: Objects of these and members of a list are persons where the note proves the name.
-_BEFORE = frozenset("把被由和与给找让叫请带对向为跟同及但而后嘱")
+_BEFORE: Final = frozenset("把被由和与给找让叫请带对向为跟同及但而后嘱")
 
 
 class RecurringNames:

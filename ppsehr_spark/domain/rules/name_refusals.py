@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_mark
 from ppsehr_spark.domain.rules.name_found import FoundName
+from ppsehr_spark.domain.rules.name_model import is_hanzi
 
 _EPONYM_AFTER = re.compile(
     r"[\u4e00-\u9fff]{0,2}氏(?:病|征|综合)|氏(?!说)|综合[征症]|病(?![房区史人床友情重])|征(?![求得询兵])|试验|分级|分型|分期|反射|"
@@ -20,14 +22,14 @@ _EPONYM_END = frozenset("征氏族")
 #: Rules that no word for a person supports, and how sure a label must be to count as one.
 _BARE, _FAINT_LABEL = frozenset(["clause", "inside", "agent", "unit", "verb", "repeat"]), 0.6
 _PLACE_END = frozenset("路道园桥街镇村区县苑巷弄")
-_PLACE_AFTER = re.compile(
+_PLACE_AFTER = GuardedPattern(
     r"[街镇村区路县市乡园桥庄湾里湖河](?![\u4e00-\u9fff]{0,2}[说])|大[厦道街]|花园|交叉|交汇|小区|社区|开发区|"
     r"[0-9]{1,4}[号幢栋弄座楼室]|国际|广场|自然保护|公园|博物馆|故居|温泉|山庄|"
     r"公司|集团|牌|银行|实业|财富|期货|农?商行|合行|证券|基金|保险|科技|购物|商场|超市|公证处|兄弟|世界杯|竞技|》"
 )
 _BARE_BRANDS = frozenset(["clause", "inside", "agent"])
 #: A dose behind a word, and stems of drug names (WHO, "The use of stems in the selection of INN", in Chinese).
-_DOSE = re.compile(
+_DOSE = GuardedPattern(
     r"[)\"]{0,2}[ ]{0,2}[0-9]{1,4}(?:\.[0-9]{1,3})?[ ]?(?:[mMkKuμ]?[gG](?![a-z])|m[lL]|M[lL]|I?U(?![a-z])|"
     r"万?单位|[片粒支丸袋滴克]|毫[克升]|微克)"
 )
@@ -68,7 +70,8 @@ def is_eponym(text: str, found: FoundName) -> bool:
     is_bare = found.rule in ("clause", "inside") and not weigh_mark(text, found.end)
     if text[found.end - 1] == "族" and found.rule in _BARE:  # 泰雅族
         return True
-    return _EPONYM_AFTER.match(text, found.end) is not None or (is_bare and text[found.end - 1] in _EPONYM_END)
+    is_followed = is_hanzi(text, found.end) and _EPONYM_AFTER.match(text, found.end) is not None
+    return is_followed or (is_bare and text[found.end - 1] in _EPONYM_END)
 
 
 def is_place(text: str, found: FoundName) -> bool:

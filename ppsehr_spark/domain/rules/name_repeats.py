@@ -8,32 +8,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.name_edges import CLEAR, weigh_right
 from ppsehr_spark.domain.rules.name_found import FoundName
 from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
 from ppsehr_spark.domain.rules.name_parts import NOT_GIVEN, NameReader, NameReading
 
-_COMPANION = re.compile(
+_COMPANION = GuardedPattern(
     r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?"
     r"(?:[ ]?\([^()\n]{1,10}\))?(?:[、/和与及]|[ ]{1,4}(?=[\u4e00-\u9fff]{2,3}(?:[ \n。;,]|$)))"
 )
-_BEFORE_COMPANION, _BETWEEN = frozenset("、/和与及"), 0.8
-_LONE = 0.5
-_MOST_COMPANIONS = 60
-_MOST_NAMES = 200
-_CERTAIN, _SURE = 0.85, 0.75
-_AFTER_MARK, _AFTER_AND, _AFTER_NAME = 3.0, 5.5, 7.5
+_BEFORE_COMPANION: Final = frozenset("、/和与及")
+_BETWEEN: Final = 0.8
+_LONE: Final = 0.5
+_MOST_COMPANIONS: Final = 60
+_MOST_NAMES: Final = 200
+_CERTAIN: Final = 0.85
+_SURE: Final = 0.75
+_AFTER_MARK: Final = 3.0
+_AFTER_AND: Final = 5.5
+_AFTER_NAME: Final = 7.5
 #: A whole item of a list of names needs little of its own form.
-_ENDS_ITEM, _ITEM = frozenset(["、", "。", ";", ",", "(", "\n", ""]), 0.0
-_ORDINARY = 13.0
+_ENDS_ITEM: Final = frozenset(["、", "。", ";", ",", "(", "\n", ""])
+_ITEM: Final = 0.0
+_ORDINARY: Final = 13.0
 #: Two in a row that are likely; an item of a list, and how common a word it may be; lists so long are lists of names.
-_PAIRED = 0.45
+_PAIRED: Final = 0.45
 _LIST_ITEM = re.compile(r"[\u4e00-\u9fff]{2,4}?(?=[、。;,(\n]|[和及等与]|[一二两三四五六七八九十][位人名]|均|…|$)")
-_NO_ITEMS = frozenset(["高血压", "房颤"])
-_UNLISTED, _PLAIN_WORD, _LONG_LIST, _LONGEST_LIST = 99.0, 9.5, 2, 200
-_GIVEN_ALONE = 0.75
-_LIKELY, _RECURS = 0.3, 0.86
+_NO_ITEMS: Final = frozenset(["高血压", "房颤"])
+_UNLISTED: Final = 99.0
+_PLAIN_WORD: Final = 9.5
+_LONG_LIST: Final = 2
+_LONGEST_LIST: Final = 200
+_GIVEN_ALONE: Final = 0.75
+_LIKELY: Final = 0.3
+_RECURS: Final = 0.86
 #: Beside these even an ordinary word (黎明, 高兴) is the person who bears it as a name elsewhere in the note.
 _PERSON_BEFORE = re.compile(
     r"(?:患者|病人|患儿|产妇|家属|亲属|[其之请由嘱与和同向叫]|告知|通知|[父母夫妻子女兄弟姐妹])$"
@@ -42,8 +53,8 @@ _PERSON_AFTER = re.compile(
     r"[自代]?[诉述]|及其|要求|表示|签[名字署]|同意|拒绝|来[电院诊]|陪|在场|之[子女父母夫妻]|的(?:家属|父|母|丈夫|妻|儿|女)|"
     r"主任|副主任|医[师生]|护[士师]|教授|大夫|先生|女士|[,、]?[男女](?:[,。; ]|$)"
 )
-_WORD_AS_NAME = 0.86
-_ALONE_AFTER = frozenset(',。;:“"')
+_WORD_AS_NAME: Final = 0.86
+_ALONE_AFTER: Final = frozenset(',。;:“"')
 
 
 def find_companions(text: str, found: list[FoundName], reader: NameReader) -> list[FoundName]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import NormalisedText, normalise_pattern, normalise_term
 from ppsehr_spark.domain.rules.grammars import GrammarContext
@@ -42,7 +43,7 @@ class PatternRecogniser:
 
     category: str
     rule: str
-    regex: re.Pattern[str]
+    regex: GuardedPattern
     group: str | int
     confidence: float
     window: int
@@ -56,31 +57,16 @@ class PatternRecogniser:
     min_digits: int
     word: re.Pattern[str] | None
 
-    def find(self, text: NormalisedText) -> Iterator[Span]:
-        """Every match that context and validator allow."""
-        for first, last in self._regions(text):
-            for match in self.regex.finditer(text.text, first, last):
+    def find(self, text: NormalisedText, regions: Sequence[tuple[int, int]]) -> list[Span]:
+        """Every match inside the regions that context and validator allow."""
+        found = []
+        for first, last in regions:
+            for match in self.regex.find_all(text.text, first, last):
                 start, end = match.span(self.group)
                 confidence = self._rate(text.text, start, end)
                 if confidence > 0 and end > start:
-                    yield text.span(start, end, self.category, confidence=confidence, rule=self.rule)
-
-    def _regions(self, text: NormalisedText) -> Iterator[tuple[int, int]]:
-        """Where a match can stand: around numbers of ``min_digits`` where the pattern asks for one."""
-        if not self.min_digits:
-            yield 0, len(text.text)
-            return
-        first = last = 0
-        for start, end, digits in text.numbers:
-            if digits < self.min_digits:
-                continue
-            if start - _BEFORE_NUMBER > last:
-                if last:
-                    yield first, last
-                first = start - _BEFORE_NUMBER
-            last = min(end + _AFTER_NUMBER, len(text.text))
-        if last:
-            yield first, last
+                    found.append(text.span(start, end, self.category, confidence=confidence, rule=self.rule))
+        return found
 
     def _rate(self, text: str, start: int, end: int) -> float:
         before = text[max(0, start - self.window) : start]
@@ -109,13 +95,19 @@ class PatternSet:
         self._asking = {word: tuple(i for i, p in numbered if word in p.needs) for word in words}
         terms.add(_NEEDED, words)
 
-    def find(self, text: NormalisedText, note: Note) -> Iterator[Span]:
+    def find(self, text: NormalisedText, note: Note) -> list[Span]:
         """The matches of all patterns, pattern by pattern."""
         n_digits = text.longest_number
+        regions: dict[int, list[tuple[int, int]]] = {}
+        found: list[Span] = []
         for at in self._find_admitted(text, n_digits):
             pattern = self._patterns[at]
-            if pattern.min_digits <= n_digits and (pattern.word is None or pattern.word.search(text.text)):
-                yield from pattern.find(text)
+            least = pattern.min_digits
+            if least <= n_digits and (pattern.word is None or pattern.word.search(text.text)):
+                if least not in regions:
+                    regions[least] = list(_find_regions(text, least))
+                found += pattern.find(text, regions[least])
+        return found
 
     def _find_admitted(self, text: NormalisedText, n_digits: int) -> Sequence[int]:
         """Patterns without a condition and those that a word of the text admits, in order of the file."""
@@ -143,6 +135,24 @@ class LexiconRecogniser:
                 yield text.span(hit.start, hit.end, self.category, confidence=self.confidence, rule=self.rule)
 
 
+def _find_regions(text: NormalisedText, least: int) -> Iterator[tuple[int, int]]:
+    """Where a match of a pattern that asks for a number of ``least`` digits can stand: around those; else all over."""
+    if not least:
+        yield 0, len(text.text)
+        return
+    first = last = 0
+    for start, end, digits in text.numbers:
+        if digits < least:
+            continue
+        if start - _BEFORE_NUMBER > last:
+            if last:
+                yield first, last
+            first = start - _BEFORE_NUMBER
+        last = min(end + _AFTER_NUMBER, len(text.text))
+    if last:
+        yield first, last
+
+
 def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecogniser:
     """Compile one ``[[pattern]]``.
 
@@ -163,7 +173,7 @@ def compile_pattern(raw: Mapping[str, Any], *, category: str) -> PatternRecognis
         raise ConfigurationError("CATEGORY_PATTERN", hint=f"regex: {error}", **where) from None
     confidence = float(raw["confidence"])
     return PatternRecogniser(
-        category=category, rule=f"{category}.{raw['id']}", regex=regex,
+        category=category, rule=f"{category}.{raw['id']}", regex=GuardedPattern(regex),
         group="span" if "span" in regex.groupindex else 0, confidence=confidence, window=int(raw.get("window", 12)),
         context=_compile_words(raw.get("context")), not_context=_compile_words(raw.get("not_context")),
         context_confidence=float(raw.get("context_confidence", confidence)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from typing import Final
 
 from ppsehr_spark.domain.notes import Note, Span
 from ppsehr_spark.domain.offsets import Hit, NormalisedText
@@ -34,7 +34,7 @@ from ppsehr_spark.domain.rules.terms import is_covered, longest
 _SCANNED = ("label", "title", "role", "kin", "kin1", "named", "agent", "verb", "speech")
 #: After these a given name or a word may be a name that the note proves elsewhere.
 _PROVES = ("kin", "role", "named")
-_SIMPLE_KIN_LEFT = frozenset(
+_SIMPLE_KIN_LEFT: Final = frozenset(
     "给帮为替问让叫请找是我你您他她咱俺其之妻夫兄弟姐妹父母和与及由携同住伴对有从跟陪儿女子,。;:、( \n"
 )
 #: Words for persons that no list holds, by their last character.
@@ -42,43 +42,45 @@ _SUFFIXED = re.compile(
     r"[员者医](?=[\u4e00-\u9fff \"(])(?:(?<=[\u4e00-\u9fff]员)(?<![人动全裁减满增超定复成]员)|"
     r"(?<=[\u4e00-\u9fff]者)(?<![患或后再前王强弱勇智]者)|(?<=[军校村牙队随法女男船中西]医)(?![药学疗保院务术嘱师生护]))"
 )
-_UNLISTED = 0.7
-_SHORTEST_DOTTED = 3
+_UNLISTED: Final = 0.7
+_SHORTEST_DOTTED: Final = 3
 _MADE = re.compile(r"[任选聘命举荐认拜封][\u4e00-\u9fff]{2,5}为$")
 #: What a bracket before a word for a person adds: ``(记者马力)``.
-_APPOSED = 1.0
+_APPOSED: Final = 1.0
 #: ``向主任请示``, ``和主任商量``: the person is asked, and what looks like a surname is the preposition.
-_TOWARDS = frozenset("向和与同由")
+_TOWARDS: Final = frozenset("向和与同由")
 _ASKED = re.compile(r"请[示教]|汇报|报告|反映|说明|咨询|沟通|商量|讨论|了解|求助")
 #: What a title of two characters or more adds to a surname alone before it.
-_TITLED = 1.5
+_TITLED: Final = 1.5
 #: What a common surname that is no function word gains there after any word.
-_PLAIN = 1.6
+_PLAIN: Final = 1.6
 #: How sure a surname alone between a title and a verb is.
-_LONE_ACTS = 0.7
+_LONE_ACTS: Final = 0.7
 _DATED = re.compile(r"(?:[0-9][./\-月][0-9]{1,2}|[0-9]:[0-9]{2})$")
 _OPEN_TITLE = re.compile(r"《[^》\n]*$")
 #: Rules whose place speaks so clearly that even a drug's or an eponym's characters are a name there.
-_MARKED = frozenset(["title", "label", "role", "clause"])
-_BEYOND_EPONYM = 0.9
+_MARKED: Final = frozenset(["title", "label", "role", "clause"])
+_BEYOND_EPONYM: Final = 0.9
 #: Below this a reading is neither a doubt nor of use to its neighbours.
-_LEAST = 0.2
+_LEAST: Final = 0.2
 #: What stands before 科 in the name of a department, unlike 莫斯科.
-_DEPARTMENT_END = frozenset(
+_DEPARTMENT_END: Final = frozenset(
     "内外产妇儿骨眼鼻喉腔肤瘤诊醉复经分医染验像理声学养伤液尿胸脑心吸化肾症疗血疹疡生年感结神肛中老普痛射入输病全创务教护"
 )
 #: Adverbs between a name and its verb.
-_BEFORE_VERB = frozenset("也都还则就曾却均才又再")
+_BEFORE_VERB: Final = frozenset("也都还则就曾却均才又再")
 #: Three characters or more that end so before a title are a place (``上田村老人``, ``石桥镇镇长``).
-_SETTLED, _SIZE_OF_PLACE = frozenset("村镇乡县屯寨"), 2
+_SETTLED: Final = frozenset("村镇乡县屯寨")
+_SIZE_OF_PLACE: Final = 2
 #: Surnames that are adverbs, adjectives or measures before a title as well.
-_NO_PLAIN = frozenset("曾方万连单双经正高老新白黄")
-_RARE_WORD, _FAR = 12.0, 5.0
+_NO_PLAIN: Final = frozenset("曾方万连单双经正高老新白黄")
+_RARE_WORD: Final = 12.0
+_FAR: Final = 5.0
 #: What 小 or 老 before a surname gives back: no word has run into it.
-_NICK_GAIN = 2.5
-_NUMERALS = frozenset("一二三四五六七八九十加")
+_NICK_GAIN: Final = 2.5
+_NUMERALS: Final = frozenset("一二三四五六七八九十加")
 #: Titles of one character that follow a full name as well; the others follow a surname alone.
-_KIN_TITLES = frozenset("姐哥嫂婶叔")
+_KIN_TITLES: Final = frozenset("姐哥嫂婶叔")
 
 
 @register_grammar("person_name")
@@ -233,7 +235,7 @@ class PersonNames:
         start, words = reading.start - 1, self.reader.model.words
         is_word = text[start : start + 2] in words or text[start - 1 : start + 1] in words
         is_open = self.reader.is_open_left(text, start) and len(hit.value) > 1 and not is_word
-        return replace(reading, start=start, odds=reading.odds + _NICK_GAIN, is_bounded=True) if is_open else reading
+        return NameReading(start, reading.end, reading.odds + _NICK_GAIN, True, reading.form) if is_open else reading
 
     def _runs_into(self, text: str, start: int, hit: Hit) -> bool:
         """True when the surname and a part of the title are far likelier words (``马上|将`` for ``马|上将``)."""

@@ -7,7 +7,6 @@ Must not know: what a list means; grammars read their hits by list name. Referen
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,12 +27,15 @@ class TermIndex:
 
     def scan(self, text: NormalisedText) -> NormalisedText:
         """The same text with its hits per list, overlapping ones included, in order of their end."""
-        found: defaultdict[str, list[Hit]] = defaultdict(list)
+        found: dict[str, list[Hit]] = {}
         owners, new = self.owners, tuple.__new__  # Hit(...) takes twice as long, and there are dozens of them
         for start, end, at in self.automaton.find_overlapping(text.text) if self.automaton else ():
             for name, value in owners[at]:
-                found[name].append(new(Hit, (start, end, value)))
-        return NormalisedText(text.original, text.text, text.positions, dict(found), text.numbers, text.longest_number)
+                hits = found.get(name)
+                if hits is None:
+                    hits = found[name] = []
+                hits.append(new(Hit, (start, end, value)))
+        return NormalisedText(text.original, text.text, text.positions, found, text.numbers, text.longest_number)
 
 
 class TermRegistry:

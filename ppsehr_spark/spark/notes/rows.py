@@ -23,15 +23,16 @@ def note_of(row: Mapping[str, Any]) -> Note:
 
 def span_of(row: Mapping[str, Any]) -> Span:
     """The Span of a SPAN struct; missing attributes take their defaults."""
+    confidence = row.get("confidence")
     return Span(
-        start=row["start"],
-        end=row["end"],
-        category=row["category"],
-        tier=row.get("tier"),
-        source=row.get("source") or "rule",
-        confidence=row.get("confidence") if row.get("confidence") is not None else 1.0,
-        rule=row.get("rule") or "",
-        tier_rule=row.get("tier_rule") or "",
+        row["start"],
+        row["end"],
+        row["category"],
+        row.get("tier"),
+        row.get("source") or "rule",
+        1.0 if confidence is None else confidence,
+        row.get("rule") or "",
+        row.get("tier_rule") or "",
     )
 
 
