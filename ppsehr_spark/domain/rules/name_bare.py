@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, weigh_left, weigh_mark, weigh_right
-from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_found import FoundName, NameReading, rate
 from ppsehr_spark.domain.rules.name_model import WINDOW, hanzi_end, hanzi_start, is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, NameReader
 
 #: Log-odds that a clause begins with a name; a name inside a clause is rarer still.
 _CLAUSE: Final = -5.0

@@ -15,7 +15,7 @@ from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.grammars import GrammarContext
 from ppsehr_spark.domain.rules.name_followers import ACT_AFTER_DOTTED, FOLLOW, VERB_OF_TWO
 from ppsehr_spark.domain.rules.name_foreign import ForeignNames
-from ppsehr_spark.domain.rules.name_found import NameReading as NameReading
+from ppsehr_spark.domain.rules.name_found import NameReading
 from ppsehr_spark.domain.rules.name_model import HOPELESS, WINDOW, NameModel, hanzi_end, hanzi_start
 from ppsehr_spark.domain.rules.name_model import is_hanzi as is_hanzi
 

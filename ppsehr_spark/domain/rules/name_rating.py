@@ -12,9 +12,9 @@ from typing import Final
 
 from ppsehr_spark.domain.offsets import Hit
 from ppsehr_spark.domain.rules.name_edges import FIRST_OF_ACTS, FIRST_OF_MARKS, is_clear_right, weigh_right
-from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_found import FoundName, NameReading, rate
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, VERB_TAILS, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, HARDLY_SURNAMES, VERB_TAILS, NameReader
 
 #: What a name only heard after a preposition costs: clubs and places stand there as well.
 _ONLY_HEARD: Final = 3.0

@@ -12,9 +12,9 @@ from typing import Final
 
 from ppsehr_spark.domain.first_characters import GuardedPattern
 from ppsehr_spark.domain.rules.name_edges import CLEAR, weigh_right
-from ppsehr_spark.domain.rules.name_found import FoundName
+from ppsehr_spark.domain.rules.name_found import FoundName, NameReading
 from ppsehr_spark.domain.rules.name_model import NameModel, is_hanzi
-from ppsehr_spark.domain.rules.name_parts import NOT_GIVEN, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import NOT_GIVEN, NameReader
 
 _COMPANION = GuardedPattern(
     r"(?:副?主任医?师?|主治医?师?|住院医师|医师|医生|护士长?|主管护师|护师|教授|老师|大夫)?"

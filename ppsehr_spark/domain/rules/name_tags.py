@@ -10,8 +10,8 @@ import re
 
 from ppsehr_spark.domain.offsets import NormalisedText
 from ppsehr_spark.domain.rules.name_edges import weigh_right
-from ppsehr_spark.domain.rules.name_found import FoundName
-from ppsehr_spark.domain.rules.name_parts import NameReader, NameReading
+from ppsehr_spark.domain.rules.name_found import FoundName, NameReading
+from ppsehr_spark.domain.rules.name_parts import NameReader
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
 
 #: No name of a person holds these.

@@ -17,12 +17,12 @@ from ppsehr_spark.domain.rules.grammars import GrammarContext, register_grammar
 from ppsehr_spark.domain.rules.name_bare import BareNames
 from ppsehr_spark.domain.rules.name_called import BYNAMES, RANKS, CalledNames, is_speaker
 from ppsehr_spark.domain.rules.name_fields import GAPS, NameFields
-from ppsehr_spark.domain.rules.name_found import FoundName, rate
+from ppsehr_spark.domain.rules.name_found import FoundName, NameReading, rate
 from ppsehr_spark.domain.rules.name_known import KnownForeignNames
 from ppsehr_spark.domain.rules.name_latin import find_latin
 from ppsehr_spark.domain.rules.name_lines import NameLines
 from ppsehr_spark.domain.rules.name_model import is_hanzi
-from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, VERB_TAILS, NameReader, NameReading
+from ppsehr_spark.domain.rules.name_parts import FUNCTION_SURNAMES, NOT_GIVEN, VERB_TAILS, NameReader
 from ppsehr_spark.domain.rules.name_rating import FIRST_OF_BRIDGE, PRIOR, NameRater, after_blanks
 from ppsehr_spark.domain.rules.name_recurring import RecurringNames
 from ppsehr_spark.domain.rules.name_refusals import is_brand, is_drug, is_eponym, is_place
